@@ -1,0 +1,227 @@
+"""Chat templates of foreign checkpoints: their Jinja, rendered under our rules.
+
+`chat_template.load_template` chooses this for a folder whose template is not ours; the methods are the same.
+The Jinja runs in a sandbox. Three rules hold for any template:
+
+- Words of a person never become special tokens. Every special token that is spelled out in a message gets a
+  noncharacter put into it before the rendering ("<" + U+FDD0 + "|im_end|>"), and the rendered text loses it
+  after the cut at special tokens.
+- The ids are those of `transformers.apply_chat_template` wherever no special token is spelled out.
+- Learned from is what the assistant adds to the prompt it was given: render(up to here) beyond render(before,
+  with the generation prompt), up to the token that ends it. A turn that the template rewrites later (Qwen3
+  drops old reasoning) is context only, as no prompt will ever look like it again; render the conversation up
+  to that turn to learn from it. So is one whose prompt the template refuses (a talk the assistant opens).
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import jinja2.ext
+import jinja2.sandbox
+
+from liaoliao.errors import TemplateError
+from liaoliao.messages import Message, Tool
+from liaoliao.text.rendered import Rendered, refuse_images
+from liaoliao.text.tokenizer import Tokenizer
+
+_NONCHARACTERS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))  # "not for interchange": text has none
+_TEMPLATE_FAULTS: Final = (
+    jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+
+
+class JinjaTemplate:
+    """A foreign chat template; `folder` may name further stop tokens in its generation_config.json."""
+
+    def __init__(self, tokenizer: Tokenizer, jinja: str, *, folder: Path | None = None) -> None:
+        self._tokenizer = tokenizer
+        self.jinja: str = jinja
+        self._template = _compile(jinja)
+        self._special = re.compile(
+            "|".join(map(re.escape, sorted(tokenizer.special_ids, key=len, reverse=True))) or r"(?!)"
+        )
+        self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys([tokenizer.eos_id, *_generation_eos(folder)]))
+
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, add_generation_prompt: bool = False
+    ) -> Rendered:
+        """Token ids of a conversation; weight 1 on what the assistant says and on the token that ends it."""
+        mark = _unused_character(messages, tools)
+        text = partial(self._text, tools=tools, mark=mark)
+        whole = text(messages, add_generation_prompt=add_generation_prompt)
+        spans = [
+            self._learned_span(index, messages, whole, text)
+            for index, m in enumerate(messages)
+            if m.role == "assistant"
+        ]
+        return self._tokens(whole, [span for span in spans if span], mark)
+
+    def _text(
+        self, messages: Sequence[Message], *, tools: Sequence[Tool], mark: str, add_generation_prompt: bool
+    ) -> str:
+        names = {
+            role: self._tokenizer.special_name(role)
+            for role in ("bos_token", "eos_token", "pad_token", "unk_token")
+        }
+        guard = partial(self._guard, mark=mark)
+        try:
+            return self._template.render(
+                messages=[_map_strings(_with_parsed_arguments(_wire(m)), guard) for m in messages],
+                tools=[_map_strings(tool.to_openai(), guard) for tool in tools] or None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **{role: name for role, name in names.items() if name is not None},
+            )
+        except _TEMPLATE_FAULTS as error:
+            raise TemplateError(
+                f"the model's chat template cannot render this conversation: {error}"
+            ) from error
+
+    def _guard(self, text: str, mark: str) -> str:
+        return self._special.sub(lambda found: found[0][0] + mark + found[0][1:], text)
+
+    def _learned_span(
+        self, index: int, messages: Sequence[Message], whole: str, text: Callable[..., str]
+    ) -> tuple[int, int] | None:
+        """Where in `whole` the assistant message at `index` stands, up to the token that ends it."""
+        try:
+            before = text(messages[:index], add_generation_prompt=True)
+            after = text(messages[: index + 1], add_generation_prompt=False)
+        except TemplateError:
+            return None
+        if not (after.startswith(before) and whole.startswith(after.rstrip())):
+            return None
+        ends = [
+            m.end()
+            for m in self._special.finditer(after, len(before))
+            if self._tokenizer.special_ids[m[0]] in self.stop_ids
+        ]
+        return len(before), ends[-1] if ends else len(after)
+
+    def _tokens(self, whole: str, spans: Sequence[tuple[int, int]], mark: str) -> Rendered:
+        rendered = Rendered([], [])
+
+        def append(token_id: int, start: int) -> None:
+            rendered.token_ids.append(token_id)
+            rendered.loss_weights.append(float(any(first <= start < last for first, last in spans)))
+
+        def append_words(start: int, end: int) -> None:
+            words = whole[start:end]
+            where = [start + i for i, char in enumerate(words) if char != mark]  # positions of what stays
+            for token_id, offset in self._tokenizer.encode_with_offsets(words.replace(mark, "")):
+                append(token_id, where[offset])
+
+        position = 0
+        for found in self._special.finditer(whole):
+            append_words(position, found.start())
+            append(self._tokenizer.special_ids[found[0]], found.start())
+            position = found.end()
+        append_words(position, len(whole))
+        return rendered
+
+
+def read_jinja(folder: Path) -> str:
+    """The template a model folder carries: chat_template.jinja, or the one in tokenizer_config.json."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    config = folder / "tokenizer_config.json"
+    template = (
+        json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
+    )
+    if isinstance(template, list):  # several by name; "default" is for chat
+        template = next((entry["template"] for entry in template if entry["name"] == "default"), None)
+    if not isinstance(template, str):
+        raise TemplateError(
+            f"{folder}: no chat template (chat_template.jinja or in tokenizer_config.json): a base model;"
+            " fine-tune it on conversations first"
+        )
+    return template
+
+
+def _compile(jinja: str) -> jinja2.Template:
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    try:
+        return environment.from_string(jinja)
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(
+            f"the model's chat template is not Jinja: line {error.lineno}: {error}"
+        ) from error
+
+
+def _tojson(value: Any, **options: Any) -> str:
+    return json.dumps(value, **{"ensure_ascii": False, **options})
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(layout: str) -> str:
+    return datetime.now().astimezone().strftime(layout)
+
+
+def _generation_eos(folder: Path | None) -> list[int]:
+    """The further stop tokens that Llama-3 and Qwen folders name in generation_config.json."""
+    file = folder / "generation_config.json" if folder else None
+    if file is None or not file.is_file():
+        return []
+    eos = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+    return eos if isinstance(eos, list) else [] if eos is None else [eos]
+
+
+def _wire(message: Message) -> dict[str, Any]:
+    """The message as templates expect it: OpenAI's wire form, always with a string for content."""
+    refuse_images(message)
+    wire = message.to_openai()
+    return {**wire, "content": wire["content"] or ""}
+
+
+def _with_parsed_arguments(wire: dict[str, Any]) -> dict[str, Any]:
+    """Tool-call arguments as an object, which every template reads; not every one reads the wire's text."""
+    if "tool_calls" not in wire:
+        return wire
+    calls = [
+        {**call, "function": {**call["function"], "arguments": _parsed(call["function"])}}
+        for call in wire["tool_calls"]
+    ]
+    return {**wire, "tool_calls": calls}
+
+
+def _parsed(function: Mapping[str, Any]) -> Any:
+    try:
+        return json.loads(function["arguments"])
+    except ValueError as error:
+        raise TemplateError(
+            f"the arguments of the tool call {function['name']} are not JSON: {error}"
+        ) from error
+
+
+def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(key): _map_strings(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_map_strings(item, change) for item in value]
+    return value
+
+
+def _unused_character(messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+    """A noncharacter that stands nowhere in the conversation."""
+    everything = json.dumps([*map(_wire, messages), *(t.to_openai() for t in tools)], ensure_ascii=False)
+    for char in _NONCHARACTERS:
+        if char not in everything:
+            return char
+    raise TemplateError("the conversation holds every noncharacter from U+FDD0 to U+FDEF; take one out")

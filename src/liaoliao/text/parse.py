@@ -1,0 +1,195 @@
+"""What a model says, token by token, as deltas: text, reasoning and tool calls.
+
+The way back from `chat_template`: rendering a reply and feeding its ids gives the same message. Marks count
+only as special tokens; the same letters in words are words. Bytes that are half a character are held back
+until the rest has come, and so are line breaks, as those that the template puts around a mark are no part of
+the text. A tool call that is not the JSON it should be comes back as text: nothing that a model says is lost.
+
+    ids of "<think>⏎2+3⏎</think>⏎⏎5<|im_end|>"  ->  ReasoningDelta("2+3"), TextDelta("5")
+"""
+
+import codecs
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from liaoliao.messages import Message, ToolCall
+from liaoliao.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """More of the thinking before the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A tool call, whole: number `index` of this message (from 0)."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta
+
+_END_NAMES: Final = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
+
+
+class Parser:
+    """Reads one assistant message. `feed` every generated token, then call `finish` once; `message` is what
+    was said so far.
+
+    `stop_ids` are further tokens that end a reply (the template's). `first_call` is the number in the id of
+    the first tool call ("call_0"), for a conversation that has calls already. `in_reasoning` is for prompts
+    that end in an open <think>.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        stop_ids: Iterable[int] = (),
+        first_call: int = 0,
+        in_reasoning: bool = False,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._name_of = {token_id: name for name, token_id in tokenizer.special_ids.items()}
+        self._ends = {
+            *stop_ids,
+            *(tokenizer.special_ids[n] for n in _END_NAMES if n in tokenizer.special_ids),
+        }
+        self._first_call = first_call
+        self._mode: Literal["text", "reasoning", "call"] = "reasoning" if in_reasoning else "text"
+        self._after_mark = in_reasoning
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held = ""  # line breaks that may belong to a mark to come
+        self._call = ""  # what stands in an open <tool_call>
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[ToolCall] = []
+
+    def feed(self, token_id: int) -> list[Delta]:
+        """The deltas that one more token completes; often none."""
+        if token_id in self._ends:
+            return []
+        name = self._name_of.get(token_id)
+        if name is None:
+            return self._words(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
+        return self._words(self._decoder.decode(b"", final=True)) + self._mark(name)
+
+    def finish(self) -> list[Delta]:
+        """What was held back: half a character (as U+FFFD), line breaks, a tool call never closed."""
+        deltas = self._words(self._decoder.decode(b"", final=True))
+        if self._mode == "call":
+            deltas += self._not_a_call(f"<tool_call>{self._call}")
+        return deltas + self._release()
+
+    def message(self) -> Message:
+        """The message so far."""
+        return Message.assistant(
+            "".join(self._text), reasoning="".join(self._reasoning), tool_calls=self._calls
+        )
+
+    def _words(self, words: str) -> list[Delta]:
+        if self._mode == "call":
+            self._call += words
+            return []
+        if self._after_mark:
+            words = words.lstrip("\n")
+        if not words:
+            return []
+        self._after_mark = False
+        words = self._held + words
+        said = words.rstrip("\n")
+        self._held = words[len(said) :]
+        return self._say(said)
+
+    def _mark(self, name: str) -> list[Delta]:
+        match self._mode, name:
+            case "text", "<think>":
+                deltas = self._release()
+                self._enter("reasoning")
+                return deltas
+            case "reasoning", "</think>":
+                self._held = ""
+                self._enter("text")
+                return []
+            case "text", "<tool_call>":
+                self._mode, self._call = (
+                    "call",
+                    "",
+                )  # the held line breaks wait: they count if this is no call
+                return []
+            case "call", "</tool_call>":
+                return self._close_call()
+            case _:
+                return self._words(name)
+
+    def _enter(self, mode: Literal["text", "reasoning"]) -> None:
+        self._mode, self._after_mark = mode, True
+
+    def _release(self) -> list[Delta]:
+        held, self._held = self._held, ""
+        return self._say(held)
+
+    def _say(self, words: str) -> list[Delta]:
+        if not words:
+            return []
+        if self._mode == "reasoning":
+            self._reasoning.append(words)
+            return [ReasoningDelta(words)]
+        self._text.append(words)
+        return [TextDelta(words)]
+
+    def _close_call(self) -> list[Delta]:
+        read = read_call(self._call)
+        if read is None:
+            return self._not_a_call(f"<tool_call>{self._call}</tool_call>")
+        self._held = ""
+        self._enter("text")
+        index = len(self._calls)
+        call = ToolCall(f"call_{self._first_call + index}", *read)
+        self._calls.append(call)
+        return [ToolCallDelta(index, call.id, call.name, call.arguments)]
+
+    def _not_a_call(self, words: str) -> list[Delta]:
+        self._mode, self._after_mark = "text", False
+        return self._words(words)
+
+
+def read_call(text: str) -> tuple[str, str] | None:
+    """Name and arguments of {"name": "...", "arguments": {...}}; None if the text is anything else.
+
+    The arguments are word for word what stands there if the layout is the template's.
+    """
+    text = text.strip()
+    call = _json(text)
+    if not (isinstance(call, dict) and call.keys() == {"name", "arguments"}):
+        return None
+    name, arguments = call["name"], call["arguments"]
+    if not (isinstance(name, str) and isinstance(arguments, dict)):
+        return None
+    head = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
+    verbatim = text[len(head) : -1]
+    if text.startswith(head) and _json(verbatim) == arguments:
+        return name, verbatim
+    return name, json.dumps(arguments, ensure_ascii=False)
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

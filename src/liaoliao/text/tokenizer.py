@@ -1,0 +1,318 @@
+"""Byte-level BPE: text to token ids and back, without loss and without surprises.
+
+The lowest part of the text floor: `chat_template` builds conversations from its ids, `parse` reads its bytes.
+Trained and run by the `tokenizers` library; a saved folder loads in `transformers.AutoTokenizer`, and foreign
+byte-level folders (Qwen3, Qwen2.5, Llama-3) load here.
+
+Text is cut before the merges by the pattern that llama.cpp calls "qwen2" (every digit alone), so an exported
+vocabulary can name its pre-tokenizer truthfully. There is no normalizer: what goes in comes out. Special
+tokens are the last ids and never come out of `encode`: a typed "<|im_end|>" is text, and only a chat template
+can place the real one.
+
+    Tokenizer.train(["ab ab ab"], vocab_size=300).encode("ab")  ->  [256]
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, TypeAlias
+
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+
+from liaoliao.errors import TokenizerError
+
+_TAIL: Final = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN2_PATTERN: Final = (
+    r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _TAIL
+)
+
+# Control tokens steer the conversation and are hidden by decoders that skip special tokens; markup stands
+# inside a reply, and readers of replies (ours, vLLM's, llama.cpp's) want to see it. Qwen draws the same line.
+CONTROL_TOKENS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+MARKUP_TOKENS: Final = (
+    "<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
+)  # fmt: skip
+SPECIAL_TOKENS: Final = CONTROL_TOKENS + MARKUP_TOKENS
+
+_SAVED_CONFIG: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": None,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "unk_token": None,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1_000_000_000,
+    }
+)
+_TEXTS_PER_BATCH: Final = 1000
+
+Segmenter: TypeAlias = Callable[[str], Iterable[str]]
+
+
+class Tokenizer:
+    """A byte-level BPE vocabulary with its special tokens; immutable and safe to share between threads.
+
+    `vocab_size` counts the special tokens too. `config` is the content of tokenizer_config.json.
+    """
+
+    PRE: ClassVar[str] = "qwen2"  # llama.cpp's name for the pattern of the vocabularies that are trained here
+
+    def __init__(self, backend: tokenizers.Tokenizer, config: Mapping[str, Any] | None = None) -> None:
+        spec = json.loads(backend.to_str())
+        _require_byte_level(spec)
+        self._backend = backend
+        self._plain = _without_added_tokens(spec)
+        self._token_bytes = _bytes_of_tokens(spec)
+        self.config: Mapping[str, Any] = MappingProxyType(dict(_SAVED_CONFIG if config is None else config))
+        self.special_ids: Mapping[str, int] = MappingProxyType(
+            {token["content"]: token["id"] for token in spec["added_tokens"]}
+        )
+        self.vocab_size: int = len(self._token_bytes)
+
+    # Making, loading, saving
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int, *, segment: Segmenter | None = None) -> "Tokenizer":
+        """Learn `vocab_size` tokens: 256 bytes, merges, SPECIAL_TOKENS; fewer if the texts hold no more.
+
+        `segment` cuts a text into pieces that no merge may cross while learning (each Chinese word or name
+        apart, say); encoding always uses the plain pattern. The same texts in the same order give the same
+        vocabulary.
+        """
+        smallest = 256 + len(SPECIAL_TOKENS)
+        if vocab_size < smallest:
+            raise TokenizerError(f"vocab_size={vocab_size} is too small; the least is {smallest}")
+        backend = tokenizers.Tokenizer(models.BPE())
+        split = pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated")
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+        backend.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size - len(SPECIAL_TOKENS),
+            min_frequency=2,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        backend.train_from_iterator(_batches(texts, segment), trainer)
+        for name in SPECIAL_TOKENS:
+            backend.add_tokens([AddedToken(name, special=name in CONTROL_TOKENS, normalized=False)])
+        return cls(backend)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Tokenizer":
+        """Read a folder with a tokenizer.json (and perhaps a tokenizer_config.json), or a tokenizer.json."""
+        path = Path(path)
+        file = path / "tokenizer.json" if path.is_dir() else path
+        if not file.is_file():
+            raise TokenizerError(f"{file}: no such file; a tokenizer folder holds a tokenizer.json")
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(file))
+        except (
+            Exception
+        ) as error:  # the library raises bare Exceptions, and these only say what is wrong with the file
+            raise TokenizerError(f"{file}: not a tokenizer of the `tokenizers` library: {error}") from error
+        return cls(backend, _read_config(file.with_name("tokenizer_config.json")))
+
+    def save(self, folder: Path | str) -> None:
+        """Write tokenizer.json and tokenizer_config.json into `folder`, which is made if it is not there."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = self._backend.to_str(pretty=True)
+        (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+        config = json.dumps(dict(self.config), ensure_ascii=False, indent=2)
+        (folder / "tokenizer_config.json").write_text(config + "\n", encoding="utf-8")
+
+    # Text to ids
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of `text`; never those of special tokens. A lone surrogate is a TokenizerError."""
+        try:
+            return self._plain.encode(text, add_special_tokens=False).ids
+        except (TypeError, UnicodeEncodeError) as error:
+            _refuse_surrogates([text])
+            raise TokenizerError(f"the text cannot be encoded: {error}") from error
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for many texts, on all cores."""
+        try:
+            encodings = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (TypeError, ValueError, UnicodeEncodeError) as error:
+            _refuse_surrogates(texts)
+            raise TokenizerError(f"the texts cannot be encoded: {error}") from error
+        return [encoding.ids for encoding in encodings]
+
+    def encode_with_offsets(self, text: str) -> list[tuple[int, int]]:
+        """Pairs (token id, index of the character in `text` where the token starts)."""
+        _refuse_surrogates([text])
+        encoding = self._plain.encode(text, add_special_tokens=False)
+        return [
+            (token_id, start) for token_id, (start, _) in zip(encoding.ids, encoding.offsets, strict=True)
+        ]
+
+    def bytes_per_token(self, text: str) -> float:
+        """UTF-8 bytes that a token of `text` stands for on average: the higher, the shorter the sequences."""
+        if not text:
+            raise TokenizerError("bytes per token of an empty text is not a number; give it some text")
+        num_tokens = len(self.encode(text))
+        return len(text.encode("utf-8")) / num_tokens
+
+    # Ids to text
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """The text of `token_ids`, special tokens by their names; bytes that are not UTF-8 become U+FFFD."""
+        return self.decode_bytes(token_ids).decode("utf-8", errors="replace")
+
+    def decode_bytes(self, token_ids: Iterable[int]) -> bytes:
+        """The bytes of `token_ids`, joined."""
+        return b"".join(map(self.token_bytes, token_ids))
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes one token stands for; they need not be whole characters."""
+        if not 0 <= token_id < self.vocab_size:
+            raise TokenizerError(f"token id {token_id} is outside the vocabulary of {self.vocab_size}")
+        return self._token_bytes[token_id]
+
+    # Special tokens
+
+    def special_id(self, name: str) -> int:
+        """The id of the special token `name`, such as "<|im_end|>"."""
+        if name not in self.special_ids:
+            known = ", ".join(self.special_ids) or "none"
+            raise TokenizerError(f"{name} is not a special token of this vocabulary; it has: {known}")
+        return self.special_ids[name]
+
+    def special_name(self, role: str) -> str | None:
+        """The token that tokenizer_config.json gives a role such as "eos_token"; None if it gives none."""
+        value = self.config.get(role)
+        name = value.get("content") if isinstance(value, Mapping) else value
+        return name if isinstance(name, str) else None
+
+    @property
+    def eos_id(self) -> int:
+        """The token that ends a reply."""
+        return self._first_special(
+            self.special_name("eos_token"), "<|im_end|>", "<|eot_id|>", "<|endoftext|>"
+        )
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills up short rows."""
+        return self._first_special(
+            self.special_name("pad_token"), "<|endoftext|>", self.special_name("eos_token")
+        )
+
+    @property
+    def end_of_text_id(self) -> int:
+        """The token that ends a document in pretraining."""
+        return self._first_special("<|endoftext|>", "<|end_of_text|>", self.special_name("eos_token"))
+
+    @property
+    def pre(self) -> str | None:
+        """llama.cpp's name for the pre-tokenizer in use ("qwen2", "llama-bpe"); None if we do not know it."""
+        return _PRE_OF_PATTERN.get(_pattern(json.loads(self._backend.to_str())))
+
+    def _first_special(self, *names: str | None) -> int:
+        for name in names:
+            if name is not None and name in self.special_ids:
+                return self.special_ids[name]
+        raise TokenizerError(
+            f"none of {', '.join(n for n in names if n)} is a special token of this vocabulary"
+        )
+
+
+# How the library writes a tokenizer down
+
+_HEAD_OF_FOREIGN: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_PRE_OF_PATTERN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        QWEN2_PATTERN: "qwen2",
+        _HEAD_OF_FOREIGN + r"|\p{N}" + _TAIL: "qwen2",
+        _HEAD_OF_FOREIGN + r"|\p{N}{1,3}" + _TAIL: "llama-bpe",
+    }
+)
+
+
+def _steps(part: Mapping[str, Any] | None, key: str) -> list[Mapping[str, Any]]:
+    """The steps of a pre-tokenizer or decoder, whether it is a single one or a sequence."""
+    if part is None:
+        return []
+    return list(part[key]) if part["type"] == "Sequence" else [part]
+
+
+def _pattern(spec: Mapping[str, Any]) -> str:
+    steps = _steps(spec["pre_tokenizer"], "pretokenizers")
+    return next((step["pattern"].get("Regex", "") for step in steps if step["type"] == "Split"), "")
+
+
+def _require_byte_level(spec: Mapping[str, Any]) -> None:
+    steps = _steps(spec["pre_tokenizer"], "pretokenizers")
+    if spec["model"]["type"] != "BPE" or not any(step["type"] == "ByteLevel" for step in steps):
+        raise TokenizerError(
+            f"only byte-level BPE is read (Qwen, Llama-3, GPT-2 and their like), not {spec['model']['type']}"
+            f" with {', '.join(step['type'] for step in steps) or 'no pre-tokenizer'}"
+        )
+
+
+def _without_added_tokens(spec: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """The same merges in a tokenizer that knows no special token, so that none can come out of a text."""
+    plain = dict(spec, added_tokens=[], post_processor=None, padding=None, truncation=None)
+    return tokenizers.Tokenizer.from_str(json.dumps(plain))
+
+
+def _bytes_of_tokens(spec: Mapping[str, Any]) -> list[bytes]:
+    """For every id the bytes it stands for; ids that a foreign vocabulary skips stand for none."""
+    byte_of_char = {char: byte for byte, char in enumerate(_byte_alphabet())}
+    added = {token["id"]: token["content"].encode("utf-8") for token in spec["added_tokens"]}
+    table = [b""] * (1 + max([*spec["model"]["vocab"].values(), *added]))
+    for token, token_id in spec["model"]["vocab"].items():
+        if token_id not in added:
+            table[token_id] = bytes(byte_of_char[char] for char in token)
+    for token_id, content in added.items():
+        table[token_id] = content
+    return table
+
+
+def _byte_alphabet() -> list[str]:
+    """The character that byte-level BPE writes for each byte: itself if visible, else one from U+0100 on."""
+    seen = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    hidden = iter(range(256, 512))
+    return [chr(byte) if byte in seen else chr(next(hidden)) for byte in range(256)]
+
+
+def _read_config(file: Path) -> Mapping[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TokenizerError(f"{file}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise TokenizerError(f"{file}: expected a JSON object, found {type(config).__name__}")
+    return config
+
+
+def _batches(texts: Iterable[str], segment: Segmenter | None) -> Iterator[list[str]]:
+    """Texts (or their segments) in lists, as the library trains fastest on them."""
+    batch: list[str] = []
+    for text in texts:
+        _refuse_surrogates([text])
+        batch.extend((text,) if segment is None else segment(text))
+        if len(batch) >= _TEXTS_PER_BATCH:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _refuse_surrogates(texts: Iterable[str]) -> None:
+    for text in texts:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = f"U+{ord(text[error.start]):04X}"
+            raise TokenizerError(
+                f"half a surrogate pair ({half}) at character {error.start}: not Unicode, it has no UTF-8;"
+                " replace it, for example with U+FFFD"
+            ) from None
