@@ -1,0 +1,246 @@
+"""A checkpoint is a folder, and a model version: weights, tokenizer, chat template, and where it came from.
+
+Written whole or not at all: everything goes into a hidden folder beside the target, is synced to disk, listed
+with sha256 in `manifest.json`, and only then takes the target's name. Loading checks the manifest, so a
+damaged file is found before it is used. Other people's folders have no manifest and load all the same.
+
+    save_checkpoint(folder, model, tokenizer, template, lineage={"recipe": "sft", "parent": None})
+    model = load_model(folder)
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from liaoliao.errors import CheckpointError
+from liaoliao.model.config import ModelConfig
+from liaoliao.model.convert import SINGLE_FILE, config_from_hf, config_to_hf, load_weights, read_json
+from liaoliao.model.transformer import Transformer
+
+MANIFEST_FILE = "manifest.json"
+LINEAGE_FILE = "lineage.json"
+GENERATION_FILE = "generation_config.json"
+
+
+@runtime_checkable
+class SavesTokenizer(Protocol):
+    """What a checkpoint needs of a tokenizer."""
+
+    def save(self, folder: Path) -> None:
+        """Write its files into the folder."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids it can produce."""
+
+
+@runtime_checkable
+class SavesTemplate(Protocol):
+    """What a checkpoint needs of a chat template."""
+
+    @property
+    def jinja(self) -> str:
+        """The template for other programs."""
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Token ids that end a reply."""
+
+
+# ---------------------------------------------------------------- saving
+
+
+def save_checkpoint(
+    folder: Path,
+    model: Transformer,
+    tokenizer: SavesTokenizer,
+    template: SavesTemplate,
+    *,
+    lineage: Mapping[str, Any],
+    generation: Mapping[str, Any] | None = None,
+    attach: Callable[[Path], None] | None = None,
+) -> None:
+    """Write a folder that this project, `transformers`, vLLM and llama.cpp's converter load; replaces
+    `folder` atomically.
+
+    `lineage` says how the model came to be (recipe, parent, data digest, default tools); `generation` adds to
+    or overrides the sampling defaults of `generation_config.json`; `attach` may write more files into the
+    draft (a run's optimizer state). On any error the previous checkpoint is untouched.
+    """
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise CheckpointError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, but the model only "
+            f"{model.config.vocab_size} embeddings"
+        )
+    folder = Path(folder).absolute()
+    draft = folder.with_name(
+        f".{folder.name}.draft"
+    )  # one fixed name: a killed save leaves at most one, cleared here
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        _write_model(draft, model)
+        tokenizer.save(draft)
+        (draft / "chat_template.jinja").write_text(template.jinja, encoding="utf-8")
+        _write_json(draft / GENERATION_FILE, _generation(model.config, template, generation or {}))
+        _write_json(draft / LINEAGE_FILE, dict(lineage))
+        if attach is not None:
+            attach(draft)
+        sign(draft)
+        _replace(draft, folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise CheckpointError(
+            f"cannot write the checkpoint {folder}: {error}; what was there before is kept"
+        ) from error
+
+
+def sign(folder: Path) -> None:
+    """List every file of a folder with size and sha256 in its manifest: after this, any change to them is
+    detected.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
+    entries = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}
+    _write_json(folder / MANIFEST_FILE, {"version": 1, "files": entries})
+
+
+def _write_model(folder: Path, model: Transformer) -> None:
+    tensors = {name: value.detach().contiguous() for name, value in model.named_parameters()}
+    dtype = next(iter(tensors.values())).dtype
+    _write_json(folder / "config.json", config_to_hf(model.config, dtype))
+    save_file(
+        tensors, folder / SINGLE_FILE, metadata={"format": "pt"}
+    )  # transformers refuses a file without it
+
+
+def _generation(config: ModelConfig, template: SavesTemplate, extra: Mapping[str, Any]) -> dict[str, Any]:
+    values = {
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": list(template.stop_ids),
+        "pad_token_id": config.pad_token_id,
+    }
+    return {name: value for name, value in (values | dict(extra)).items() if value is not None}
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _replace(draft: Path, folder: Path) -> None:
+    """Give the draft its name. A kill between the two renames leaves the old one aside, where `_recovered`
+    finds it.
+    """
+    for path in draft.rglob("*"):
+        _sync(path)
+    _sync(draft)
+    aside = _aside(folder)
+    if folder.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    draft.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.previous")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# ---------------------------------------------------------------- loading
+
+
+def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
+    """Build the model of a checkpoint folder with its weights, in eval mode and cast to `dtype`.
+
+    Raises CheckpointError for a damaged, incomplete, pickled or unsupported folder.
+    """
+    folder = verify(folder)
+    with torch.device(
+        "meta"
+    ):  # no time and memory for random weights: every one of them is read from the folder
+        model = Transformer(load_config(folder))
+    model = model.to(dtype).to_empty(device="cpu")
+    load_weights(model, folder)
+    return model.eval()
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """The shape of the model in a folder, from its `config.json`."""
+    try:
+        return config_from_hf(read_json(_recovered(folder) / "config.json"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+
+
+def load_lineage(folder: Path) -> dict[str, Any]:
+    """How the model came to be; {} for a folder of someone else's making."""
+    return _optional_json(_recovered(folder) / LINEAGE_FILE)
+
+
+def load_generation(folder: Path) -> dict[str, Any]:
+    """The folder's sampling defaults and stop ids (`generation_config.json`); {} where there are none."""
+    return _optional_json(_recovered(folder) / GENERATION_FILE)
+
+
+def verify(folder: Path) -> Path:
+    """Check every file against the manifest and return the folder. Raises CheckpointError naming the first
+    damaged file.
+
+    A folder without a manifest passes unless it has a lineage, which only this project writes.
+    """
+    folder = _recovered(folder)
+    if not (folder / MANIFEST_FILE).is_file():
+        if (folder / LINEAGE_FILE).is_file():
+            raise CheckpointError(
+                f"{folder} has lost its {MANIFEST_FILE}, so its files cannot be trusted; copy it anew"
+            )
+        return folder
+    files = read_json(folder / MANIFEST_FILE).get("files")
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{folder / MANIFEST_FILE} lists no files; copy the checkpoint anew")
+    for name, recorded in files.items():
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} lacks {name}, which its {MANIFEST_FILE} lists; copy the checkpoint anew"
+            )
+        if _fingerprint(folder / name) != recorded:
+            raise CheckpointError(
+                f"{folder / name} is damaged: it differs from its sha256 in {MANIFEST_FILE}; "
+                "use an earlier checkpoint, or if you changed the file on purpose, call checkpoint.sign(folder)"
+            )
+    return folder
+
+
+def _recovered(folder: Path) -> Path:
+    """The folder itself, or after a kill in the middle of a replacement the one that was set aside."""
+    folder = Path(folder)
+    if not folder.exists() and _aside(folder.absolute()).is_dir():
+        return _aside(folder.absolute())
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no model folder {folder}")
+    return folder
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size_bytes": path.stat().st_size}
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}

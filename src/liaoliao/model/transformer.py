@@ -1,0 +1,243 @@
+"""One Transformer of the Qwen3 / Qwen2.5 / Llama-3 family, for training and inference alike.
+
+    ids (B, T) -> hidden (B, T, D) -> logits (B, T, V)
+
+Parameters carry the names of published checkpoints. They are kept in fp32 (training) or whatever a folder holds; the
+arithmetic runs in `compute_dtype`. Training rows pack several documents: `segment_ids` keeps attention inside each.
+
+    model = Transformer(ModelConfig.from_depth(4, vocab_size=4096))
+    model.hidden(torch.tensor([[5, 6, 7]])).shape  ->  (1, 3, 256)
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from liaoliao.model.cache import CacheView, cached_attention
+from liaoliao.model.config import ModelConfig
+from liaoliao.model.fused import causal_attention, norm_rope, rms_norm, swiglu
+from liaoliao.model.rope import RotaryTable, inverse_frequencies
+
+EMBEDDING_STD = 0.02
+FAST_ANGLE = 0.5  # radians a position: pairs that turn slower carry no sense of "the one before"
+HIDDEN = -1e30  # added to a score that must not be seen; finite, so a row of nothing but padding stays a number
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation with a learned gain."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Normalise the last dimension."""
+        return rms_norm(x, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with rotary positions, and a norm on each query and key head where configured."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, bias = config.hidden_size, config.attention_bias
+        self.q_size = config.num_attention_heads * config.head_dim
+        self.kv_size = config.num_key_value_heads * config.head_dim
+        self.q_proj = nn.Linear(d, self.q_size, bias=bias)
+        self.k_proj = nn.Linear(d, self.kv_size, bias=bias)
+        self.v_proj = nn.Linear(d, self.kv_size, bias=bias)
+        self.o_proj = nn.Linear(self.q_size, d, bias=False)
+        if config.qk_norm:
+            self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
+            self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, mask: Tensor, layer: int, cache: CacheView | None
+    ) -> Float[Tensor, "B T D"]:
+        """Attend to earlier positions: within the rows (mask (B, T, T)) or into a cache (mask (B, T, S))."""
+        query, key, value = self._project(x, cos, sin)
+        if cache is None:
+            out = causal_attention(query, key, value, mask)
+        else:
+            key, value = cache.append(layer, key.transpose(0, 1), value.transpose(0, 1))
+            out = cached_attention(query, key, value, mask)
+        merged = out.permute(1, 2, 0, 3).reshape(*x.shape[:2], self.q_size)
+        return F.linear(merged, self.o_proj.weight.to(x.dtype))
+
+    def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values, heads first: (H, B, T, d). One matrix product serves the three."""
+        parts = (self.q_proj, self.k_proj, self.v_proj)
+        weight = torch.cat([p.weight.to(x.dtype) for p in parts])
+        bias = torch.cat([p.bias.to(x.dtype) for p in parts]) if self.config.attention_bias else None
+        heads = F.linear(x, weight, bias).unflatten(-1, (-1, self.config.head_dim))  # (B, T, Hq + 2 Hkv, d)
+        num_query, num_kv = self.config.num_attention_heads, self.config.num_key_value_heads
+        turned, plain = heads.split((num_query + num_kv, num_kv), dim=2)
+        turned = norm_rope(turned, self._head_gains(), cos, sin, self.config.rms_norm_eps)
+        query, key = turned.split((num_query, num_kv))
+        return query, key, plain.permute(2, 0, 1, 3).contiguous()
+
+    def _head_gains(self) -> Tensor | None:
+        if not self.config.qk_norm:
+            return None
+        query = self.q_norm.weight.expand(self.config.num_attention_heads, -1)
+        return torch.cat([query, self.k_norm.weight.expand(self.config.num_key_value_heads, -1)])
+
+
+class MLP(nn.Module):
+    """The gated feed-forward layer."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """silu(gate) * up, projected back."""
+        weight = torch.cat([self.gate_proj.weight.to(x.dtype), self.up_proj.weight.to(x.dtype)])
+        return F.linear(swiglu(F.linear(x, weight)), self.down_proj.weight.to(x.dtype))
+
+
+class Block(nn.Module):
+    """One layer: attention, then the feed-forward, each on a normalised copy and added back."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = MLP(config)
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, mask: Tensor, layer: int, cache: CacheView | None
+    ) -> Float[Tensor, "B T D"]:
+        """See Attention.forward for the masks."""
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, layer, cache)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Trunk(nn.Module):
+    """Embedding, layers and final norm: the part of a checkpoint named `model.`"""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+@torch.no_grad()
+def look_one_back(model: "Transformer") -> None:
+    """Let the first head of the first layer begin as "attend to the token before".
+
+    Copying from the context needs such a head below a matching one (Olsson et al. 2022, "induction heads"); left to
+    itself a small model finds it only after millions of tokens. Here coordinate 0 of every embedding carries the same
+    number, so that the head's query and key start as constants; the query is the key turned forward by one position, and
+    their product is largest where the rotary angles differ by one step. Everything stays trainable.
+    """
+    attention = model.model.layers[0].self_attn
+    dim, pairs = model.config.head_dim, model.config.head_dim // 2
+    angles = inverse_frequencies(model.config)  # (pairs,) of one step
+    fast = (angles > FAST_ANGLE).float()  # slow pairs cannot tell one position from the next
+    key = torch.cat([fast, torch.zeros(pairs)])
+    query = torch.cat([fast * angles.cos(), fast * -angles.sin()])
+    model.model.embed_tokens.weight[:, 0] = EMBEDDING_STD * model.config.hidden_size**0.5 / 4
+    for projection, direction, gain in ((attention.q_proj, query, attention.q_norm), (attention.k_proj, key, attention.k_norm)):
+        projection.weight[:dim] *= 0.1
+        projection.weight[:dim, 0] = direction
+        gain.weight.fill_(1.0)
+
+
+class Transformer(nn.Module):
+    """The language model. Weights are random until loaded; `init_weights` draws them by seed."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Trunk(config)
+        self.rotary = RotaryTable(config)
+        self.compute_dtype: torch.dtype | None = None  # None: that of the embedding
+        if not config.tie_word_embeddings:
+            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> "Transformer":
+        """Draw the weights of a run from nothing.
+
+        Input matrices keep variance (std 1/sqrt(fan-in)); matrices that write into the residual stream start at
+        zero, so that each layer begins as the identity (Zhang et al. 2019, "Fixup"; muP's advice for output layers).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+                parameter.zero_()
+            elif name.endswith(("embed_tokens.weight", "lm_head.weight")):
+                parameter.normal_(0.0, EMBEDDING_STD, generator=generator)
+            else:
+                parameter.normal_(0.0, parameter.shape[1] ** -0.5, generator=generator)
+        if self.config.qk_norm:
+            look_one_back(self)
+        return self
+
+    @property
+    def output_weight(self) -> Float[Tensor, "V D"]:
+        """The matrix that turns hidden states into logits: `lm_head`, or the embedding where they are tied."""
+        return self.model.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_head.weight
+
+    def hidden(
+        self,
+        token_ids: Int[Tensor, "B T"],
+        *,
+        positions: Int[Tensor, "B T"] | None = None,
+        segment_ids: Int[Tensor, "B T"] | None = None,
+        cache: CacheView | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Hidden states after the final norm.
+
+        Without a cache a token sees the earlier tokens of its row, or with `segment_ids` those of its own segment.
+        With a cache each row goes on after the positions its slot already holds.
+        """
+        length = token_ids.shape[1]
+        dtype = self.compute_dtype or self.model.embed_tokens.weight.dtype
+        if cache is not None:
+            positions, mask = cache.positions(length), _additive(cache.mask(length), dtype)
+        else:
+            mask = packed_mask(token_ids, segment_ids, dtype)
+            if positions is None:
+                positions = torch.arange(length, device=token_ids.device).unsqueeze(0)
+        cos, sin = self.rotary(positions, dtype)
+        x = F.embedding(token_ids, self.model.embed_tokens.weight).to(dtype)
+        for layer, block in enumerate(self.model.layers):
+            x = block(x, cos, sin, mask, layer, cache)
+        if cache is not None:
+            cache.commit()
+        normed: Tensor = self.model.norm(x)
+        return normed
+
+    def logits(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
+        """Unnormalised log-probabilities of the next token."""
+        return F.linear(hidden, self.output_weight.to(hidden.dtype))
+
+    def forward(
+        self, token_ids: Int[Tensor, "B T"], *, segment_ids: Int[Tensor, "B T"] | None = None
+    ) -> Float[Tensor, "B T V"]:
+        """Logits at every position."""
+        return self.logits(self.hidden(token_ids, segment_ids=segment_ids))
+
+
+def packed_mask(token_ids: Int[Tensor, "B T"], segment_ids: Int[Tensor, "B T"] | None, dtype: torch.dtype) -> Tensor:
+    """(b, T, T) additive mask, b = B with segments and 1 without: 0 where a token may look, else HIDDEN."""
+    length = token_ids.shape[1]
+    seen = torch.ones(length, length, dtype=torch.bool, device=token_ids.device).tril().unsqueeze(0)
+    if segment_ids is not None:
+        seen = seen & (segment_ids.unsqueeze(2) == segment_ids.unsqueeze(1))
+    return _additive(seen, dtype)
+
+
+def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, HIDDEN)
