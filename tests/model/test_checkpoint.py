@@ -16,6 +16,7 @@ from liaoliao.messages import Message
 from liaoliao.model import checkpoint
 from liaoliao.model.checkpoint import load_generation, load_lineage, load_model, save_checkpoint, sign, verify
 from liaoliao.model.config import ModelConfig
+from liaoliao.model.registry import resolve
 from liaoliao.model.transformer import Transformer
 from liaoliao.text.chat_template import ChatTemplate
 from liaoliao.text.tokenizer import Tokenizer
@@ -115,6 +116,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(
             )
         with pytest.raises(Killed):
             save(tmp_path / "model", tokenizer, seed=1)
+    assert (resolve(str(tmp_path / "model")) == tmp_path / "model") == (when != "second rename")
     expected = tiny(tokenizer, seed=1) if when == "cleaning" else first
     assert same_weights(load_model(tmp_path / "model"), expected)
     third = save(tmp_path / "model", tokenizer, seed=2)

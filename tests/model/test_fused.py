@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from liaoliao.model import fused
-from liaoliao.model.transformer import packed_mask
+from liaoliao.model.transformer import packed_sight
 
 
 def leaf(*shape: int, seed: int = 0) -> Tensor:
@@ -51,11 +51,11 @@ def test_norm_rope(normed: bool) -> None:
 def test_causal_attention(heads: int, kv_heads: int, length: int) -> None:
     query, key, value = leaf(heads, 2, length, 8), leaf(kv_heads, 2, length, 8, seed=1), leaf(kv_heads, 2, length, 8, seed=2)
     segments = (torch.arange(length) // 5 + 1).expand(2, -1)
-    mask = packed_mask(segments, segments, torch.float64)
+    sight = packed_sight(segments, segments, torch.float64)
     textbook = F.scaled_dot_product_attention(
-        query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1), attn_mask=mask.unsqueeze(1), enable_gqa=True
+        query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1), attn_mask=sight.mask.unsqueeze(1), enable_gqa=True
     ).transpose(0, 1)
-    assert_same(fused.causal_attention(query, key, value, mask), textbook, [query, key, value])
+    assert_same(fused.causal_attention(query, key, value, sight.mask, sight.first_keys), textbook, [query, key, value])
 
 
 def test_swiglu() -> None:

@@ -136,14 +136,16 @@ def cached_attention(
     PyTorch's own kernel on a CPU is two to five times slower here in bf16, and for one token a row in fp32
     too.
     """
-    batch, num_kv, _, dim = key.shape
+    num_kv, dim = key.shape[1], key.shape[3]
     key = key if key.dtype == torch.float32 else key.contiguous()  # bf16: a copy costs less than strides
     heads = query.view(num_kv, -1, *query.shape[1:]).permute(2, 0, 1, 3, 4)  # (B, Hkv, G, T, d)
     groups, scale, blocks = heads.shape[2], dim**-0.5, []
     for start in range(0, heads.shape[3], QUERY_CHUNK):
         block = heads[:, :, :, start : start + QUERY_CHUNK].flatten(2, 3)  # (B, Hkv, G * t, d)
-        scores = (block @ key.transpose(-1, -2)).mul_(scale).unflatten(2, (groups, -1))
-        scores = scores.add_(mask[:, None, None, start : start + QUERY_CHUNK])
-        out = scores.softmax(-1).flatten(2, 3) @ value
-        blocks.append(out.unflatten(2, (groups, -1)))
+        scores = (block @ key.transpose(-1, -2)).mul_(scale)
+        scores.view(*scores.shape[:2], groups, -1, scores.shape[-1]).add_(
+            mask[:, None, None, start : start + QUERY_CHUNK]
+        )
+        out = scores.softmax(-1) @ value
+        blocks.append(out.view(*out.shape[:2], groups, -1, dim))
     return torch.cat(blocks, dim=3).permute(1, 2, 0, 3, 4).flatten(0, 1)

@@ -135,7 +135,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _replace(draft: Path, folder: Path) -> None:
-    """Give the draft its name. A kill between the two renames leaves the old one aside, where `_recovered`
+    """Give the draft its name. A kill between the two renames leaves the old one aside, where `locate`
     finds it.
     """
     for path in draft.rglob("*"):
@@ -183,19 +183,19 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
 def load_config(folder: Path) -> ModelConfig:
     """The shape of the model in a folder, from its `config.json`."""
     try:
-        return config_from_hf(read_json(_recovered(folder) / "config.json"))
+        return config_from_hf(read_json(locate(folder) / "config.json"))
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
 
 
 def load_lineage(folder: Path) -> dict[str, Any]:
     """How the model came to be; {} for a folder of someone else's making."""
-    return _optional_json(_recovered(folder) / LINEAGE_FILE)
+    return _optional_json(locate(folder) / LINEAGE_FILE)
 
 
 def load_generation(folder: Path) -> dict[str, Any]:
     """The folder's sampling defaults and stop ids (`generation_config.json`); {} where there are none."""
-    return _optional_json(_recovered(folder) / GENERATION_FILE)
+    return _optional_json(locate(folder) / GENERATION_FILE)
 
 
 def verify(folder: Path) -> Path:
@@ -204,7 +204,7 @@ def verify(folder: Path) -> Path:
 
     A folder without a manifest passes unless it has a lineage, which only this project writes.
     """
-    folder = _recovered(folder)
+    folder = locate(folder)
     if not (folder / MANIFEST_FILE).is_file():
         if (folder / LINEAGE_FILE).is_file():
             raise CheckpointError(
@@ -222,13 +222,16 @@ def verify(folder: Path) -> Path:
         if _fingerprint(folder / name) != recorded:
             raise CheckpointError(
                 f"{folder / name} is damaged: it differs from its sha256 in {MANIFEST_FILE}; "
-                "use an earlier checkpoint, or if you changed the file on purpose, call checkpoint.sign(folder)"
+                "use an earlier checkpoint; if you changed the file on purpose, call checkpoint.sign(folder)"
             )
     return folder
 
 
-def _recovered(folder: Path) -> Path:
-    """The folder itself, or after a kill in the middle of a replacement the one that was set aside."""
+def locate(folder: Path) -> Path:
+    """The folder itself, or after a kill in the middle of a replacement the one that was set aside.
+
+    Raises CheckpointError where there is neither.
+    """
     folder = Path(folder)
     if not folder.exists() and _aside(folder.absolute()).is_dir():
         return _aside(folder.absolute())

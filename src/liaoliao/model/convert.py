@@ -5,7 +5,7 @@ Both spellings of the rotary settings are read (`rope_theta` + `rope_scaling` as
 `rope_parameters` as in 5) and both are written. What would silently change the arithmetic (sliding windows,
 other activations, other rope types, quantised weights) is refused by name.
 
-    config_from_hf({"model_type": "llama", "rope_parameters": {"rope_theta": 5e5, ...}, ...}).rope_theta  ->  5e5
+    config_from_hf({"model_type": "llama", "rope_parameters": {"rope_theta": 5e5}, ...}).rope_theta  ->  5e5
 """
 
 import json
@@ -299,7 +299,7 @@ def tensor_files(folder: Path) -> dict[str, Path]:
     if pickles:
         raise CheckpointError(
             f"{folder} holds only pickled weights ({pickles[0]}), and a pickle can run any code when it is "
-            "opened; ask its author for safetensors, or convert it with transformers on a machine you can lose"
+            "opened; ask its author for safetensors, or convert it with transformers on a spare machine"
         )
     raise CheckpointError(f"{folder} has neither {SINGLE_FILE} nor {INDEX_FILE}; is it a model folder?")
 

@@ -12,6 +12,7 @@ gradients equal to the plain forms in fp64.
     linear_nll        (N, D) x (V, D), targets   -> (N,)              logits exist a chunk of rows at a time
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -46,16 +47,28 @@ def norm_rope(
 
 
 def causal_attention(
-    query: Float[Tensor, "Hq B T d"], key: Float[Tensor, "Hkv B T d"], value: Float[Tensor, "Hkv B T d"],
+    query: Float[Tensor, "Hq B T d"],
+    key: Float[Tensor, "Hkv B T d"],
+    value: Float[Tensor, "Hkv B T d"],
     mask: Float[Tensor, "b T T"],
+    first_keys: Sequence[int] = (),
 ) -> Float[Tensor, "Hq B T d"]:
-    """Softmax attention under an additive mask that hides at least all later positions.
+    """Softmax attention under an additive mask that hides at least all later positions (b is B, or 1 for all rows).
 
-    Query heads h*G .. h*G+G-1 share key-value head h (grouped queries, Ainslie et al. 2023).
+    Query heads h*G .. h*G+G-1 share key-value head h (grouped queries, Ainslie et al. 2023). `first_keys[i]` promises
+    that no query of block i looks further back; in rows packed with short documents that saves most of the work.
     """
     heads, batch, length, dim = query.shape
     grouped = query.view(key.shape[0], -1, batch, length, dim)
-    return _apply(_CausalAttention, grouped, key.unsqueeze(1), value.unsqueeze(1), mask).view(query.shape)
+    blocks = tuple(query_blocks(length))
+    firsts = tuple(first_keys) or (0,) * len(blocks)
+    return _apply(_CausalAttention, grouped, key.unsqueeze(1), value.unsqueeze(1), mask, firsts).view(query.shape)
+
+
+def query_blocks(length: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of each block of queries that attention works on."""
+    for start in range(0, length, QUERY_CHUNK):
+        yield start, min(start + QUERY_CHUNK, length)
 
 
 def swiglu(gate_up: Float[Tensor, "*batch FF"]) -> Float[Tensor, "*batch F"]:
@@ -150,40 +163,34 @@ class _CausalAttention(torch.autograd.Function):
     """query (Hkv, G, B, T, d), key and value (Hkv, 1, B, T, d); the probabilities of each block of queries are kept."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        length, scale = query.shape[3], query.shape[4] ** -0.5
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, firsts: tuple[int, ...]) -> Tensor:
+        scale = query.shape[4] ** -0.5
         out, blocks = torch.empty_like(query), []
-        for start in range(0, length, QUERY_CHUNK):
-            end = min(start + QUERY_CHUNK, length)
-            scores = query[..., start:end, :] @ key[..., :end, :].transpose(-1, -2)
-            scores = scores.mul_(scale).add_(mask[:, start:end, :end])
+        for (start, end), first in zip(query_blocks(query.shape[3]), firsts, strict=True):
+            scores = query[..., start:end, :] @ key[..., first:end, :].transpose(-1, -2)
+            scores = scores.mul_(scale).add_(mask[:, start:end, first:end])
             blocks.append(torch.softmax(scores, dim=-1))
-            out[..., start:end, :] = blocks[-1] @ value[..., :end, :]
+            out[..., start:end, :] = blocks[-1] @ value[..., first:end, :]
+        ctx.firsts = firsts
         ctx.save_for_backward(query, key, value, *blocks)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, *blocks = ctx.saved_tensors
         scale, groups = query.shape[4] ** -0.5, query.shape[1]
         grad_query = torch.empty_like(query)
-        end = query.shape[3]
-        for index, probs in reversed(list(enumerate(blocks))):  # the last block sees every key: it makes the tables
-            start = end - probs.shape[-2]
+        grad_key, grad_value = torch.zeros_like(key), torch.zeros_like(value)
+        for (start, end), first, probs in zip(query_blocks(query.shape[3]), ctx.firsts, blocks, strict=True):
             grad_out = grad[..., start:end, :]
-            grad_probs = grad_out @ value[..., :end, :].transpose(-1, -2)
+            grad_probs = grad_out @ value[..., first:end, :].transpose(-1, -2)
             grad_scores = torch._softmax_backward_data(grad_probs, probs, -1, probs.dtype).mul_(scale)
-            grad_query[..., start:end, :] = grad_scores @ key[..., :end, :]
-            block_key = _over_groups(grad_scores.transpose(-1, -2) @ query[..., start:end, :], groups)
-            block_value = _over_groups(probs.transpose(-1, -2) @ grad_out, groups)
-            if index == len(blocks) - 1:
-                grad_key, grad_value = block_key, block_value
-            else:
-                grad_key[..., :end, :] += block_key
-                grad_value[..., :end, :] += block_value
-            end = start
-        return grad_query, grad_key, grad_value, None
+            grad_query[..., start:end, :] = grad_scores @ key[..., first:end, :]
+            seen = (..., slice(first, end), slice(None))
+            grad_key[seen] += _over_groups(grad_scores.transpose(-1, -2) @ query[..., start:end, :], groups)
+            grad_value[seen] += _over_groups(probs.transpose(-1, -2) @ grad_out, groups)
+        return grad_query, grad_key, grad_value, None, None
 
 
 def _over_groups(grad: Tensor, groups: int) -> Tensor:

@@ -14,7 +14,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from liaoliao.errors import UsageError
+from liaoliao.errors import CheckpointError, UsageError
+from liaoliao.model.checkpoint import locate
 from liaoliao.model.convert import read_json
 
 CURRENT = "current"
@@ -31,7 +32,7 @@ class RegisteredModel:
     @property
     def exists(self) -> bool:
         """Whether the folder is still there."""
-        return (self.folder / "config.json").is_file()
+        return _is_model(self.folder)
 
 
 def home() -> Path:
@@ -84,10 +85,18 @@ def resolve(name_or_path: str | Path) -> Path:
             raise UsageError(
                 f"the model {text!r} stood for {entry.folder}, which is no longer there; register it anew"
             )
-        return entry.folder
-    if (path := Path(text).expanduser()).is_dir():
-        return path
-    raise UsageError(_unknown(text))
+        return locate(entry.folder)
+    try:
+        return locate(Path(text).expanduser())
+    except CheckpointError as error:
+        raise UsageError(_unknown(text)) from error
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return (locate(folder) / "config.json").is_file()
+    except CheckpointError:
+        return False
 
 
 def _entry_path(name: str) -> Path:

@@ -9,6 +9,8 @@ arithmetic runs in `compute_dtype`. Training rows pack several documents: `segme
     model.hidden(torch.tensor([[5, 6, 7]])).shape  ->  (1, 3, 256)
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from torch.nn import functional as F
 
 from liaoliao.model.cache import CacheView, cached_attention
 from liaoliao.model.config import ModelConfig
-from liaoliao.model.fused import causal_attention, norm_rope, rms_norm, swiglu
+from liaoliao.model.fused import causal_attention, norm_rope, query_blocks, rms_norm, swiglu
 from liaoliao.model.rope import RotaryTable, inverse_frequencies
 
 EMBEDDING_STD = 0.02
@@ -37,6 +39,14 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Who sees whom: an additive mask (b, T, S), 0 or HIDDEN, and for rows without a cache what `first_keys` promises."""
+
+    mask: Tensor
+    first_keys: tuple[int, ...] = ()
+
+
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions, and a norm on each query and key head where configured."""
 
@@ -55,15 +65,15 @@ class Attention(nn.Module):
             self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
 
     def forward(
-        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, mask: Tensor, layer: int, cache: CacheView | None
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, sight: Sight, layer: int, cache: CacheView | None
     ) -> Float[Tensor, "B T D"]:
-        """Attend to earlier positions: within the rows (mask (B, T, T)) or into a cache (mask (B, T, S))."""
+        """Attend to earlier positions: within the rows (a mask of (b, T, T)) or into a cache (of (B, T, S))."""
         query, key, value = self._project(x, cos, sin)
         if cache is None:
-            out = causal_attention(query, key, value, mask)
+            out = causal_attention(query, key, value, sight.mask, sight.first_keys)
         else:
             key, value = cache.append(layer, key.transpose(0, 1), value.transpose(0, 1))
-            out = cached_attention(query, key, value, mask)
+            out = cached_attention(query, key, value, sight.mask)
         merged = out.permute(1, 2, 0, 3).reshape(*x.shape[:2], self.q_size)
         return F.linear(merged, self.o_proj.weight.to(x.dtype))
 
@@ -112,10 +122,10 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, mask: Tensor, layer: int, cache: CacheView | None
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, sight: Sight, layer: int, cache: CacheView | None
     ) -> Float[Tensor, "B T D"]:
-        """See Attention.forward for the masks."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, layer, cache)
+        """See Attention.forward."""
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, sight, layer, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -205,15 +215,15 @@ class Transformer(nn.Module):
         length = token_ids.shape[1]
         dtype = self.compute_dtype or self.model.embed_tokens.weight.dtype
         if cache is not None:
-            positions, mask = cache.positions(length), _additive(cache.mask(length), dtype)
+            positions, sight = cache.positions(length), Sight(_additive(cache.mask(length), dtype))
         else:
-            mask = packed_mask(token_ids, segment_ids, dtype)
+            sight = packed_sight(token_ids, segment_ids, dtype)
             if positions is None:
                 positions = torch.arange(length, device=token_ids.device).unsqueeze(0)
         cos, sin = self.rotary(positions, dtype)
         x = F.embedding(token_ids, self.model.embed_tokens.weight).to(dtype)
         for layer, block in enumerate(self.model.layers):
-            x = block(x, cos, sin, mask, layer, cache)
+            x = block(x, cos, sin, sight, layer, cache)
         if cache is not None:
             cache.commit()
         normed: Tensor = self.model.norm(x)
@@ -230,13 +240,15 @@ class Transformer(nn.Module):
         return self.logits(self.hidden(token_ids, segment_ids=segment_ids))
 
 
-def packed_mask(token_ids: Int[Tensor, "B T"], segment_ids: Int[Tensor, "B T"] | None, dtype: torch.dtype) -> Tensor:
-    """(b, T, T) additive mask, b = B with segments and 1 without: 0 where a token may look, else HIDDEN."""
+def packed_sight(token_ids: Int[Tensor, "B T"], segment_ids: Int[Tensor, "B T"] | None, dtype: torch.dtype) -> Sight:
+    """Earlier tokens of the row, or of a token's own segment; b = B with segments and 1 without."""
     length = token_ids.shape[1]
     seen = torch.ones(length, length, dtype=torch.bool, device=token_ids.device).tril().unsqueeze(0)
-    if segment_ids is not None:
-        seen = seen & (segment_ids.unsqueeze(2) == segment_ids.unsqueeze(1))
-    return _additive(seen, dtype)
+    if segment_ids is None:
+        return Sight(_additive(seen, dtype))
+    seen = seen & (segment_ids.unsqueeze(2) == segment_ids.unsqueeze(1))
+    ever = [seen[:, start:end].flatten(0, 1).any(0) for start, end in query_blocks(length)]
+    return Sight(_additive(seen, dtype), tuple(int(keys.int().argmax()) for keys in ever))
 
 
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,0 +1,1 @@
+"""Conversation on top of the engine: turns, tools, and the assistant that puts them together."""

@@ -1,0 +1,199 @@
+"""One assistant turn as a state machine: no I/O, no threads, no event loop. `drive` runs it.
+
+    messages --request()--> Request --(engine)--> TokenEvents --feed()--> deltas, MessageDone
+                 ^                                                              |
+                 '---- resolve(results) <--(tools)---- pending tool calls <-----'        until `done`
+
+A turn may take several replies: each that calls tools is answered with their results, up to `max_tool_rounds`
+times.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from liaoliao.engine.request import Request, SamplingParams, TokenEvent
+from liaoliao.errors import RequestError
+from liaoliao.messages import Message, Tool, ToolCall, ToolResult
+from liaoliao.text.chat_template import Template
+from liaoliao.text.parse import Delta, Parser, ReasoningDelta, TextDelta, ToolCallDelta
+from liaoliao.text.tokenizer import Tokenizer
+
+_DEFAULT_PARAMS = SamplingParams()
+
+TurnFinish: TypeAlias = Literal["stop", "length", "tool_calls", "tool_limit"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDone:
+    """A whole message: a reply of the assistant, or the result of a tool (whose `finish_reason` is None).
+
+    "tool_calls": tools are pending; "tool_limit": tools were called once too often, the calls stay
+    unanswered.
+    """
+
+    message: Message
+    finish_reason: TurnFinish | None = None
+
+
+ChatEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | MessageDone
+
+
+class Turn:
+    """From a conversation to the assistant's answer. `messages` grows by what is said; `new_messages` is just
+    that.
+
+    `tools` are described in the prompt; calls of other tools are pending all the same. `stop` are strings
+    that end the reply and are no part of it. Token ids that end a reply come from the template.
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        template: Template,
+        tokenizer: Tokenizer,
+        *,
+        tools: Sequence[Tool] = (),
+        params: SamplingParams = _DEFAULT_PARAMS,
+        stop: Sequence[str] = (),
+        max_tool_rounds: int = 4,
+    ) -> None:
+        if not messages:
+            raise RequestError("there is no message to answer")
+        if any(not text for text in stop):
+            raise RequestError("stop must not hold an empty string")
+        self.messages = list(messages)
+        self.tools, self.stop = tuple(tools), tuple(stop)
+        self.params = replace(params, stop_token_ids=(*params.stop_token_ids, *template.stop_ids))
+        self.pending: tuple[ToolCall, ...] = ()
+        self.finish_reason: TurnFinish | None = None
+        self.done = False
+        self.generating = False
+        self._template, self._tokenizer = template, tokenizer
+        self._num_given, self._rounds_left = len(messages), max_tool_rounds
+        self._parser, self._gate = Parser(tokenizer), _StopGate(self.stop)
+
+    @property
+    def new_messages(self) -> tuple[Message, ...]:
+        """What this turn has added: replies, tool results, the final answer."""
+        return tuple(self.messages[self._num_given :])
+
+    def request(self) -> Request:
+        """The next thing to ask of the engine; every event of its answer goes to `feed`."""
+        assert not (self.pending or self.done or self.generating), (
+            "resolve the tool calls, or stop: the turn is done"
+        )
+        ids = self._template.render(self.messages, self.tools, add_generation_prompt=True).token_ids
+        self._parser = Parser(
+            self._tokenizer,
+            stop_ids=self._template.stop_ids,
+            first_call=sum(len(message.tool_calls) for message in self.messages),
+            in_reasoning=self._opens_reasoning(ids),
+        )
+        self._gate = _StopGate(self.stop)
+        self.generating = True
+        return Request(tuple(ids), self.params)
+
+    def feed(self, event: TokenEvent) -> list[ChatEvent]:
+        """One token of the reply. Once `generating` is False no more are wanted, whatever the engine would
+        still say.
+        """
+        assert self.generating, "the reply is over"
+        events = self._through_gate(self._parser.feed(event.token_id))
+        if event.finish_reason is not None and not self._gate.closed:
+            events += self._through_gate(self._parser.finish()) + _text(self._gate.flush())
+        if event.finish_reason is None and not self._gate.closed:
+            return events
+        return [
+            *events,
+            self._end("stop" if self._gate.closed or event.finish_reason == "stop" else "length"),
+        ]
+
+    def resolve(self, results: Sequence[ToolResult]) -> list[ChatEvent]:
+        """Answer the pending calls, each with the result of its id; the turn can then go on with
+        `request`.
+        """
+        assert [r.call_id for r in results] == [c.id for c in self.pending], (
+            "one result for each pending call, in order"
+        )
+        answers = [Message("tool", (result,)) for result in results]
+        self.messages += answers
+        self.pending = ()
+        return [MessageDone(answer) for answer in answers]
+
+    def cut_short(self) -> None:
+        """End the turn as it stands, for lack of room: its last message may be a tool's result."""
+        self.pending, self.generating, self.done, self.finish_reason = (), False, True, "length"
+
+    def _end(self, reason: TurnFinish) -> MessageDone:
+        reply = self._parser.message()
+        if self._gate.closed:
+            reply = Message.assistant(
+                self._gate.passed, reasoning=reply.reasoning, tool_calls=reply.tool_calls
+            )
+        if reply.tool_calls:
+            reason = "tool_calls" if self._rounds_left > 0 else "tool_limit"
+        if reason == "tool_calls":
+            self._rounds_left -= 1
+            self.pending = reply.tool_calls
+        self.messages.append(reply)
+        self.generating, self.done, self.finish_reason = False, not self.pending, reason
+        return MessageDone(reply, reason)
+
+    def _through_gate(self, deltas: Sequence[Delta]) -> list[ChatEvent]:
+        if not self.stop:
+            return list(deltas)
+        events: list[ChatEvent] = []
+        for delta in deltas:
+            if self._gate.closed:
+                break
+            if isinstance(delta, TextDelta):
+                events += _text(self._gate.feed(delta.text))
+            else:
+                events += [*_text(self._gate.flush()), delta]
+        return events
+
+    def _opens_reasoning(self, ids: Sequence[int]) -> bool:
+        """Whether the prompt ends inside <think>, as the templates of some reasoning models make it."""
+        names = {token_id: name for name, token_id in self._tokenizer.special_ids.items()}
+        return next((names[token_id] for token_id in reversed(ids) if token_id in names), "") == "<think>"
+
+
+class _StopGate:
+    """Lets text through up to the first stop string; holds back what may be the beginning of one."""
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self.stop = stop
+        self.passed, self.closed, self._held = "", False, ""
+
+    def feed(self, text: str) -> str:
+        text = self._held + text
+        found = [position for position in map(text.find, self.stop) if position >= 0]
+        self.closed = bool(found)
+        keep = min(found) if found else len(text) - self._overlap(text)
+        self._held = "" if found else text[keep:]
+        return self._pass(text[:keep])
+
+    def flush(self) -> str:
+        held, self._held = self._held, ""
+        return self._pass(held)
+
+    def _pass(self, text: str) -> str:
+        self.passed += text
+        return text
+
+    def _overlap(self, text: str) -> int:
+        """Length of the longest end of `text` that begins a stop string."""
+        longest = max(map(len, self.stop), default=1) - 1
+        return next(
+            (
+                n
+                for n in range(min(longest, len(text)), 0, -1)
+                if any(s.startswith(text[-n:]) for s in self.stop)
+            ),
+            0,
+        )
+
+
+def _text(text: str) -> list[ChatEvent]:
+    return [TextDelta(text)] if text else []

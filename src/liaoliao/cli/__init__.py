@@ -1,0 +1,59 @@
+"""The command line: every command is a thin shell around a recipe, a task or an assistant.
+
+    liaoliao chat                       talk; where there is no model yet, train one first
+    liaoliao speedrun --minutes 10      from nothing to a model
+    liaoliao --help
+
+What a command needs is imported when it runs, so that help and mistakes are answered at once. An error of the
+`LiaoError` tree, a wrong flag or a missing file is one sentence on stderr and exit code 2; Ctrl-C is exit code 1.
+"""
+
+from typing import Annotated
+
+import typer
+
+from liaoliao.cli import measure, talk, train
+from liaoliao.cli.group import Group
+
+app = typer.Typer(
+    name="liaoliao",
+    cls=Group,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="聊聊: your own ChatGPT from nothing. Train it, talk to it, measure it.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import liaoliao
+
+        typer.echo(liaoliao.__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+app.command()(talk.chat)
+app.command()(train.speedrun)
+app.command()(train.pretrain)
+app.command()(train.sft)
+app.command()(train.tokenizer)
+app.command("eval")(measure.evaluate)
+app.command()(measure.models)
+
+
+def main() -> None:
+    """The entry point of the `liaoliao` script."""
+    app(prog_name="liaoliao")

@@ -1,0 +1,112 @@
+"""What every recipe does before its first step and after its last one.
+
+config = begin(run_dir, config, resume=False)     # writes RUN/config.json, or on resuming reads it
+with free_if_failed(run_dir, resume=False):       # a run whose data cannot be read has not begun
+    corpus = ...
+...
+finish(run_dir, model, corpus, lineage, title="pretrain", story=[...], reporter=reporter)
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from liaoliao.config import load_json
+from liaoliao.engine.engine import Engine
+from liaoliao.errors import LiaoError, UsageError
+from liaoliao.model.checkpoint import save_checkpoint
+from liaoliao.model.config import ModelConfig
+from liaoliao.model.transformer import Transformer
+from liaoliao.recipes.corpus import Corpus
+from liaoliao.recipes.held_out import held_out_results
+from liaoliao.recipes.reporter import Reporter
+from liaoliao.recipes.stage import StageConfig, StageResult
+from liaoliao.tasks import report as tables
+from liaoliao.tasks.task import TaskResult
+from liaoliao.train.report import write_report
+from liaoliao.train.run_dir import RunDir
+
+C = TypeVar("C")
+# What a chat samples with unless it is told otherwise: small models keep to their facts at a low temperature.
+SAMPLING: Mapping[str, Any] = MappingProxyType({"do_sample": True, "temperature": 0.3, "top_p": 0.9})
+
+
+def begin(run_dir: RunDir, config: C, *, resume: bool) -> C:
+    """The settings that count: written down for a new run; on resuming those that the run began with."""
+    if resume:
+        return saved_config(type(config), run_dir.folder)
+    run_dir.start(config)
+    return config
+
+
+def saved_config(kind: type[C], folder: Path) -> C:
+    """The settings of the run in a folder. Raises UsageError where there is no run."""
+    path = folder / "config.json"
+    if not path.exists():
+        raise UsageError(f"{folder} holds no run to resume; start one without --resume")
+    return load_json(kind, path)
+
+
+@contextmanager
+def free_if_failed(run_dir: RunDir, *, resume: bool) -> Iterator[None]:
+    """A new run that fails in here has not begun: its folder stays free for the next try."""
+    try:
+        yield
+    except LiaoError:
+        if not resume:
+            (run_dir.folder / "config.json").unlink(missing_ok=True)
+        raise
+
+
+def model_shape(corpus: Corpus, depth: int, row_length: int) -> ModelConfig:
+    """The model of that depth for the corpus's vocabulary; its context is as long as the rows it learns from."""
+    shape = ModelConfig.from_depth(depth, corpus.tokenizer.vocab_size, max_position_embeddings=row_length)
+    tokenizer, stops = corpus.tokenizer, corpus.template.stop_ids
+    return replace(
+        shape, bos_token_id=tokenizer.end_of_text_id, eos_token_id=stops, pad_token_id=tokenizer.pad_id
+    )
+
+
+def announce(stage: StageConfig, reporter: Reporter) -> None:
+    """Say what a stage learns from."""
+    streams = ", ".join(f"{name} {share:.0%}" for name, share in stage.streams.items() if share)
+    reporter.say(f"{stage.name}: {streams}")
+
+
+def say_stopped(recipe: str, result: StageResult, out: Path, reporter: Reporter) -> None:
+    """How to go on with a run that a person has stopped."""
+    reporter.say(f"stopped at step {result.state.step}; go on with: liaoliao {recipe} --resume --out {out}")
+
+
+def finish(
+    run_dir: RunDir,
+    model: Transformer,
+    corpus: Corpus,
+    lineage: Mapping[str, Any],
+    *,
+    title: str,
+    story: Sequence[str],
+    reporter: Reporter,
+    generation: Mapping[str, Any] = SAMPLING,
+) -> Sequence[TaskResult]:
+    """Write `model`, `eval.json` with the bits per byte of the texts kept back, and `report.md`."""
+    out = run_dir.folder
+    save_checkpoint(
+        out / "model", model, corpus.tokenizer, corpus.template, lineage=lineage, generation=generation
+    )
+    reporter.say("evaluating on the texts kept back")
+    began = time.monotonic()
+    results = held_out_results(Engine(model.eval(), max_slots=1), corpus)
+    tables.write_eval(results, out / "eval.json")
+    write_report(
+        run_dir,
+        title=title,
+        lines=[*story, f"evaluated in {time.monotonic() - began:.0f} s"],
+        table=tables.markdown(results),
+    )
+    reporter.say(f"report: {out / 'report.md'}   model: {out / 'model'}")
+    return results

@@ -1,0 +1,187 @@
+"""The whole story, readable top to bottom: from an empty folder to a model you can talk to, within a time budget.
+
+    data -> tokenizer -> how large a model fits the minutes -> pretrain -> fine-tune -> evaluate -> report
+
+    speedrun(SpeedrunConfig(minutes=10), Path("runs/town"), Silent())     # runs/town/model is the checkpoint
+
+Everything but the installation counts against the budget. A run that is interrupted goes on with `resume=True`.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from liaoliao.chat.assistant import load
+from liaoliao.config import load_json, save_json, to_json
+from liaoliao.errors import ConfigError
+from liaoliao.model.checkpoint import save_checkpoint
+from liaoliao.model.config import ModelConfig
+from liaoliao.model.transformer import Transformer
+from liaoliao.recipes.corpus import Corpus, kept_corpus
+from liaoliao.recipes.file_corpus import file_corpus
+from liaoliao.recipes.held_out import held_out_bits, held_out_results
+from liaoliao.recipes.reporter import Reporter
+from liaoliao.recipes.run import SAMPLING, announce, begin, free_if_failed, model_shape, say_stopped
+from liaoliao.recipes.stage import StageConfig, measure_step_s, run_stage
+from liaoliao.recipes.town_corpus import town_corpus
+from liaoliao.tasks import report as tables
+from liaoliao.tasks.registry import get_tasks
+from liaoliao.tasks.task import TaskResult
+from liaoliao.train.machine import DtypeName, prepare_machine
+from liaoliao.train.optim import OptimConfig
+from liaoliao.train.report import write_report
+from liaoliao.train.run_dir import RunDir
+
+TOWN = "town"
+DEPTHS = range(2, 13)
+EVAL_SHARE = 0.06  # of the budget, for evaluation and the report at the end
+TOKENS_PER_PARAMETER = 1.5  # the largest model that still sees this many tokens for each parameter in its layers
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedrunConfig:
+    """What a speedrun needs to know. `data` is "town", or files and folders of text and talk."""
+
+    minutes: float = 10.0
+    data: tuple[str, ...] = (TOWN,)
+    seed: int = 0
+    depth: int | None = None  # None: chosen to fit the minutes on this machine
+    vocab_size: int = 4096
+    row_length: int = 512
+    tokens_per_step: int = 4096
+    sft_share: float = 0.35  # of the training time
+    questions: int = 60  # of each task, by the way; `liaoliao eval` asks more
+    dtype: DtypeName = "auto"
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        if self.minutes <= 0:
+            raise ConfigError(f"minutes must be above 0, got {self.minutes:g}")
+        if TOWN in self.data and len(self.data) > 1:
+            raise ConfigError("data is either the town or files of your own, not both")
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedrunResult:
+    """`model` is None where a person stopped the run before its end."""
+
+    model: Path | None
+    results: Sequence[TaskResult] = ()
+
+
+def speedrun(config: SpeedrunConfig, out: Path, reporter: Reporter, *, resume: bool = False) -> SpeedrunResult:
+    """Carry the whole story out in the folder `out`. The checkpoint is `out/model`, the report `out/report.md`."""
+    began = time.monotonic()
+    prepare_machine()
+    run_dir = RunDir(out)
+    config = begin(run_dir, config, resume=resume)
+    with free_if_failed(run_dir, resume=resume):
+        reporter.say(f"data: {', '.join(config.data)}")
+        corpus = kept_corpus(out / "data", partial(_corpus, config, out / "data", reporter), reporter)
+    left_s = 60 * config.minutes * (1 - EVAL_SHARE) - (time.monotonic() - began)
+    model_config, story = _model_config(config, corpus, left_s, out, reporter)
+    model = Transformer(model_config).init_weights(config.seed)
+    lineage = {"recipe": "speedrun", "config": to_json(config), "data": corpus.digests, "parent": None, "tools": corpus.tools}
+
+    left_s = 60 * config.minutes * (1 - EVAL_SHARE) - (time.monotonic() - began)
+    stages = ((_pretrain(config, corpus), 1 - config.sft_share), (_sft(config, corpus), config.sft_share))
+    for stage, share in stages:
+        announce(stage, reporter)
+        result = run_stage(
+            stage, model, corpus, run_dir, reporter, lineage=lineage, evaluate=held_out_bits(corpus),
+            budget_s=share * left_s, resume=resume,
+        )
+        if not result.finished:
+            say_stopped("speedrun", result, out, reporter)
+            return SpeedrunResult(None)
+        story.append(f"{stage.name}: {result.state.num_tokens / 1e6:.2f}M tokens in {result.state.step} steps")
+
+    save_checkpoint(out / "model", model, corpus.tokenizer, corpus.template, lineage=lineage, generation=SAMPLING)
+    reporter.say("evaluating")
+    results = _evaluate(config, corpus, out)
+    story.append(f"{(time.monotonic() - began) / 60:.1f} minutes in all, of {config.minutes:g}")
+    write_report(run_dir, title="speedrun", lines=story, table=tables.markdown(results) + "\n" + tables.samples_markdown(results))
+    reporter.say(f"report: {out / 'report.md'}   model: {out / 'model'}")
+    return SpeedrunResult(out / "model", results)
+
+
+def _corpus(config: SpeedrunConfig, folder: Path, reporter: Reporter) -> Corpus:
+    """The data of the run: the town, or a person's files."""
+    tokens = int(config.minutes * 60 * 10_000)  # about what a small model reads in this time; streams repeat if need be
+    if config.data == (TOWN,):
+        return town_corpus(folder, num_tokens=tokens, vocab_size=config.vocab_size, seed=config.seed)
+    return file_corpus(folder, config.data, num_tokens=tokens, vocab_size=config.vocab_size, seed=config.seed, say=reporter.say)
+
+
+def _model_config(
+    config: SpeedrunConfig, corpus: Corpus, seconds: float, out: Path, reporter: Reporter
+) -> tuple[ModelConfig, list[str]]:
+    """The model for the time that is left, and the reasons in words; a resumed run takes the one it began with."""
+    shapes = {depth: model_shape(corpus, depth, config.row_length) for depth in DEPTHS}
+    saved = out / "model_config.json"
+    if saved.exists():
+        model_config = load_json(ModelConfig, saved)
+        return model_config, [f"depth {model_config.num_hidden_layers}, as the run began"]
+    if config.depth is not None:
+        chosen = config.depth
+        why = f"depth {chosen}, as asked"
+    else:
+        probe = 4
+        step_s = measure_step_s(_pretrain(config, corpus), Transformer(shapes[probe]).init_weights(config.seed), corpus)
+        chosen, tokens = _best_depth(shapes, probe, config.tokens_per_step / step_s, seconds)
+        why = (
+            f"depth {chosen}: this machine trains depth {probe} at {config.tokens_per_step / step_s:,.0f} tokens/s, so "
+            f"{tokens / 1e6:.1f}M tokens fit, {tokens / shapes[chosen].num_parameters(embeddings=False):.1f} for each of the "
+            f"{shapes[chosen].num_parameters(embeddings=False) / 1e6:.1f}M parameters in its layers"
+        )
+    reporter.say(why)
+    shape = model_shape(corpus, chosen, config.row_length)
+    save_json(shape, saved)
+    return shape, [why]
+
+
+def _best_depth(shapes: dict[int, ModelConfig], probe: int, tokens_per_s: float, seconds: float) -> tuple[int, float]:
+    """The deepest model that still reads TOKENS_PER_PARAMETER, by the FLOPs of a token; and the tokens it will read."""
+
+    def tokens(depth: int) -> float:
+        slower = _work(shapes[depth]) / _work(shapes[probe])
+        return 0.95 * tokens_per_s * seconds / slower
+
+    fitting = [d for d in shapes if tokens(d) >= TOKENS_PER_PARAMETER * shapes[d].num_parameters(embeddings=False)]
+    chosen = max(fitting, default=min(shapes))
+    return chosen, tokens(chosen)
+
+
+def _work(shape: ModelConfig) -> float:
+    """Relative cost of a token: parameters that are multiplied, the vocabulary's among them."""
+    return shape.num_parameters(embeddings=False) + shape.vocab_size * shape.hidden_size
+
+
+def _pretrain(config: SpeedrunConfig, corpus: Corpus) -> StageConfig:
+    return _stage(config, "pretrain", corpus.pretrain, warmup=0.02, warmdown=0.0, seed=config.seed)
+
+
+def _sft(config: SpeedrunConfig, corpus: Corpus) -> StageConfig:
+    """The rate falls to zero while the model turns to dialogue (as MiniCPM does in its decay stage)."""
+    return _stage(config, "sft", corpus.sft, warmup=0.0, warmdown=1.0, seed=config.seed + 1)
+
+
+def _stage(config: SpeedrunConfig, name: str, streams: Any, *, warmup: float, warmdown: float, seed: int) -> StageConfig:
+    return StageConfig(
+        name, dict(streams), row_length=config.row_length, tokens_per_step=config.tokens_per_step,
+        tokens_per_microbatch=config.tokens_per_step, warmup=warmup, warmdown=warmdown, optim=config.optim,
+        dtype=config.dtype, seed=seed,
+    )
+
+
+def _evaluate(config: SpeedrunConfig, corpus: Corpus, out: Path) -> list[TaskResult]:
+    """Held-out bits per byte, and for the town its questions; `eval.json` beside the checkpoint."""
+    assistant = load(out / "model")
+    results = held_out_results(assistant.engine, corpus)
+    if config.data == (TOWN,):
+        results += [task.evaluate(assistant, limit=config.questions) for task in get_tasks([TOWN])]
+    tables.write_eval(results, out / "eval.json")
+    return results

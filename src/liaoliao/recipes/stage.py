@@ -1,0 +1,134 @@
+"""One stage of training: a model, streams of data by weight, an objective, and a run folder that can be resumed.
+
+Pretraining and fine-tuning are the same stage with other streams. Length is a number of steps, or what fits before a
+deadline; then the run measures itself as it goes and bends its schedule to the clock.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from liaoliao.data.loader import PackedSource
+from liaoliao.errors import ConfigError
+from liaoliao.model.transformer import Transformer
+from liaoliao.recipes.corpus import Corpus
+from liaoliao.recipes.reporter import Reporter
+from liaoliao.train.hooks import Every, EverySeconds, KeepToDeadline, StopOnInterrupt
+from liaoliao.train.loop import Hook, TrainState, train
+from liaoliao.train.machine import DtypeName, pick_dtype
+from liaoliao.train.objectives import next_token
+from liaoliao.train.optim import OptimConfig, build_optimizers
+from liaoliao.train.run_dir import RunDir
+from liaoliao.train.schedule import warmup_stable_decay
+
+
+@dataclass(frozen=True, slots=True)
+class StageConfig:
+    """How a stage is trained. Shares of the run are fractions of its steps."""
+
+    name: str
+    streams: Mapping[str, float]  # share of the tokens of each stream
+    row_length: int = 256
+    tokens_per_step: int = 8192
+    tokens_per_microbatch: int = 8192
+    num_steps: int = 1000  # a first guess where there is a deadline
+    warmup: float = 0.02
+    warmdown: float = 0.3
+    floor: float = 0.0
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    dtype: DtypeName = "auto"
+    seed: int = 0
+    log_every: int = 10
+    eval_every_s: float = 100.0
+    save_every_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.tokens_per_microbatch % self.row_length or self.tokens_per_step % self.tokens_per_microbatch:
+            raise ConfigError(
+                f"{self.name}: tokens_per_step ({self.tokens_per_step}) must be a multiple of tokens_per_microbatch "
+                f"({self.tokens_per_microbatch}), and that of row_length ({self.row_length})"
+            )
+
+
+Evaluate = Callable[[Transformer], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How a stage ended."""
+
+    state: TrainState
+    finished: bool  # False: a person stopped it, and the checkpoint says how to go on
+
+
+def run_stage(
+    config: StageConfig, model: Transformer, corpus: Corpus, run_dir: RunDir, reporter: Reporter, *,
+    lineage: Mapping[str, Any], evaluate: Evaluate | None = None, budget_s: float | None = None, resume: bool = False,
+) -> StageResult:
+    """Train `model` in place. With `resume` continue from the stage's newest intact checkpoint, bit for bit.
+
+    The stage ends after its steps, or with `budget_s` after so many seconds of training in all.
+    """
+    state = start_state(config, model, corpus)
+    if resume and run_dir.resume(config.name, state, reporter.say):
+        reporter.say(f"{config.name}: going on from step {state.step} of {state.num_steps}")
+
+    def save(state: TrainState) -> None:
+        run_dir.save(config.name, state, corpus.tokenizer, corpus.template, {**lineage, "stage": config.name, "step": state.step})
+
+    def log(state: TrainState) -> None:
+        run_dir.log(stage=config.name, step=state.step, tokens=state.num_tokens, elapsed_s=round(state.elapsed_s, 2), **state.metrics)
+
+    def measure(state: TrainState) -> None:
+        if evaluate is not None:
+            run_dir.log(stage=config.name, step=state.step, tokens=state.num_tokens, **evaluate(state.model))
+
+    interrupt = StopOnInterrupt()
+    hooks: list[Hook] = [interrupt]
+    if budget_s is not None:  # before the others, so that they know a last step when they see it
+        hooks.append(KeepToDeadline(time.monotonic() + budget_s - state.elapsed_s))
+    hooks += [Every(config.log_every, log), lambda s: reporter.step(config.name, s)]
+    hooks += [EverySeconds(config.eval_every_s, measure), EverySeconds(config.save_every_s, save)]
+    begun = state.step
+    with interrupt:
+        train(state, next_token, schedule=_schedule(config), clip_norm=config.optim.clip_norm, hooks=hooks)
+    if state.step > begun:
+        measure(state)
+        save(state)
+    return StageResult(state, state.done)
+
+
+def start_state(config: StageConfig, model: Transformer, corpus: Corpus) -> TrainState:
+    """The state of a stage before its first step."""
+    names = [name for name, share in config.streams.items() if share > 0]
+    source = PackedSource(
+        [corpus.streams[name] for name in names],
+        weights=[config.streams[name] for name in names],
+        row_length=config.row_length,
+        rows_per_microbatch=config.tokens_per_microbatch // config.row_length,
+        microbatches_per_step=config.tokens_per_step // config.tokens_per_microbatch,
+        seed=config.seed,
+    )
+    model.compute_dtype = pick_dtype(config.dtype)
+    return TrainState(model, source, build_optimizers(model, config.optim), config.num_steps)
+
+
+def _schedule(config: StageConfig) -> Callable[[float], float]:
+    return lambda progress: warmup_stable_decay(
+        progress, warmup=config.warmup, warmdown=config.warmdown, floor=config.floor
+    )
+
+
+def measure_step_s(config: StageConfig, model: Transformer, corpus: Corpus, num_steps: int = 3) -> float:
+    """Seconds an optimizer step takes on this machine, the first one not counted. The model's weights are spent."""
+    state = start_state(config, model, corpus)
+    times: list[float] = []
+
+    def clock(state: TrainState) -> None:
+        times.append(time.perf_counter())
+
+    state.num_steps = num_steps + 1
+    train(state, next_token, schedule=lambda progress: 0.0, hooks=[clock])
+    return min(b - a for a, b in zip(times[:-1], times[1:], strict=True))
+

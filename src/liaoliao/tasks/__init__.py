@@ -1,0 +1,2 @@
+"""Tasks measure an assistant: the town's questions, bits per byte, multiple choice; see `task` and
+`registry`."""

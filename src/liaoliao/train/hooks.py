@@ -1,0 +1,79 @@
+"""Hooks of the training loop: plain callables `hook(state)`.
+
+    train(state, next_token, schedule=..., hooks=[Every(50, log), KeepToDeadline(deadline_s), StopOnInterrupt()])
+"""
+
+import signal
+import time
+from collections import deque
+from types import FrameType, TracebackType
+
+from liaoliao.train.loop import Hook, TrainState
+
+
+class Every:
+    """Call `hook` each `num_steps` steps, and after the last one."""
+
+    def __init__(self, num_steps: int, hook: Hook) -> None:
+        self.num_steps, self.hook = max(1, num_steps), hook
+
+    def __call__(self, state: TrainState) -> None:
+        if state.step % self.num_steps == 0 or state.done or state.stop:
+            self.hook(state)
+
+
+class EverySeconds:
+    """Call `hook` when `seconds` have passed since the last call; never after the last step."""
+
+    def __init__(self, seconds: float, hook: Hook) -> None:
+        self.seconds, self.hook, self._last = seconds, hook, time.monotonic()
+
+    def __call__(self, state: TrainState) -> None:
+        if time.monotonic() - self._last >= self.seconds and not state.done:
+            self.hook(state)
+            self._last = time.monotonic()
+
+
+class KeepToDeadline:
+    """Fit the run's length to a wall-clock deadline (`time.monotonic()` seconds), as the machine's speed shows itself.
+
+    The schedule follows `num_steps`, so a run on a busy machine warms down earlier instead of being cut off.
+    """
+
+    def __init__(self, deadline_s: float, *, window: int = 200) -> None:
+        self.deadline_s = deadline_s
+        self._ends: deque[float] = deque([time.monotonic()], maxlen=window + 1)
+
+    def __call__(self, state: TrainState) -> None:
+        """Steps left = time left / the recent time of a step, hooks and data included (a long window smooths their jumps)."""
+        self._ends.append(time.monotonic())
+        if len(self._ends) < 5:
+            return
+        recent = (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
+        left = max(0, int((self.deadline_s - self._ends[-1]) / recent))
+        if abs(state.step + left - state.num_steps) > 0.01 * state.num_steps or left == 0:
+            state.num_steps = state.step + left
+
+
+class StopOnInterrupt:
+    """While it is entered, Ctrl-C ends the run after the step at hand; a second Ctrl-C ends the program."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+
+    def __enter__(self) -> "StopOnInterrupt":
+        self._previous = signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def __call__(self, state: TrainState) -> None:
+        """Pass the wish to stop on to the loop."""
+        state.stop = state.stop or self.interrupted
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+

@@ -1,0 +1,175 @@
+"""The turn as a state machine, the same through both drivers: replies, tools, stop strings, limits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liaoliao.chat.drive import run, run_async
+from liaoliao.chat.tools import BoundTool, ToolBox
+from liaoliao.chat.turn import ChatEvent, MessageDone, Turn, _StopGate
+from liaoliao.engine.request import Request, SamplingParams, TokenEvent
+from liaoliao.errors import RequestError
+from liaoliao.messages import Message, Tool, ToolCall
+from liaoliao.text.chat_template import ChatTemplate, JinjaTemplate
+from liaoliao.text.parse import ReasoningDelta, TextDelta, ToolCallDelta
+from liaoliao.text.tokenizer import Tokenizer
+from tests.chat.conftest import Script, reply_ids
+
+QUESTION = Message.user("2+3?")
+CALL = ToolCall("call_0", "calculator", '{"expression": "2+3"}')
+
+
+def reverse(arguments: str) -> str:
+    return arguments[::-1]
+
+
+BOX = ToolBox([BoundTool(Tool("calculator", "Sums.", {"type": "object", "properties": {}}), reverse)])
+
+
+def said(events: list[ChatEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def test_a_plain_reply(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    reply = Message.assistant("the cat 猫", reasoning="hm")
+    turn, script = Turn([QUESTION], template, tokenizer), Script(template, [reply])
+    events = list(run(turn, script, ToolBox()))
+    assert events[-1] == MessageDone(reply, "stop") and said(events) == "the cat 猫"
+    assert "".join(e.text for e in events if isinstance(e, ReasoningDelta)) == "hm"
+    assert turn.done and turn.new_messages == (reply,) and turn.finish_reason == "stop"
+    prompt = template.render([QUESTION], add_generation_prompt=True).token_ids
+    assert script.requests == [Request(tuple(prompt), SamplingParams(stop_token_ids=template.stop_ids))]
+
+
+def test_tools_are_run_and_answered(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    first, last = Message.assistant("", tool_calls=(CALL,)), Message.assistant("5")
+    turn, script = Turn([QUESTION], template, tokenizer), Script(template, [first, last])
+    events = list(run(turn, script, BOX))
+    result = Message.tool(reverse(CALL.arguments), "call_0")
+    assert [e for e in events if isinstance(e, MessageDone)] == [
+        MessageDone(first, "tool_calls"), MessageDone(result), MessageDone(last, "stop"),
+    ]  # fmt: skip
+    assert ToolCallDelta(0, CALL.id, CALL.name, CALL.arguments) in events
+    assert turn.new_messages == (first, result, last)
+    second = template.render([QUESTION, first, result], add_generation_prompt=True).token_ids
+    assert script.requests[1].token_ids == tuple(second)
+
+
+def test_call_ids_go_on_counting(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    calls = Message.assistant("", tool_calls=(CALL, replace(CALL, id="call_1")))
+    turn = Turn([QUESTION], template, tokenizer)
+    list(run(turn, Script(template, [calls, calls, Message.assistant("5")]), BOX))
+    assert [c.id for m in turn.messages for c in m.tool_calls] == ["call_0", "call_1", "call_2", "call_3"]
+
+
+def test_rounds_of_tools_are_limited(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    call = Message.assistant("", tool_calls=(CALL,))
+    turn = Turn([QUESTION], template, tokenizer, max_tool_rounds=2)
+    events = list(run(turn, Script(template, [call] * 9), BOX))
+    last = events[-1]
+    assert isinstance(last, MessageDone) and last.finish_reason == "tool_limit" == turn.finish_reason
+    assert [m.role for m in turn.new_messages] == ["assistant", "tool", "assistant", "tool", "assistant"]
+    assert turn.done and not turn.pending
+
+
+def test_tools_are_described_where_asked(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    turn = Turn([QUESTION], template, tokenizer, tools=BOX.definitions)
+    expected = template.render([QUESTION], BOX.definitions, add_generation_prompt=True).token_ids
+    assert turn.request().token_ids == tuple(expected)
+
+
+def test_the_async_driver_says_the_same(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    replies = [
+        Message.assistant("let me see", tool_calls=(CALL, replace(CALL, id="call_1"))),
+        Message.assistant("5, 猫"),
+    ]
+    expected = list(run(Turn([QUESTION], template, tokenizer), Script(template, replies), BOX))
+
+    async def collect() -> list[ChatEvent]:
+        script = Script(template, replies)
+
+        async def generate(request: Request) -> AsyncIterator[TokenEvent]:
+            for event in script(request):
+                await asyncio.sleep(0)
+                yield event
+
+        return [event async for event in run_async(Turn([QUESTION], template, tokenizer), generate, BOX)]
+
+    assert asyncio.run(collect()) == expected
+
+
+def test_a_stop_string_ends_the_reply_and_the_listening(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    script = Script(template, [Message.assistant("the cat sat on the mat", reasoning="sat sat")])
+    turn = Turn([QUESTION], template, tokenizer, stop=("nowhere", "sat on"))
+    events = list(run(turn, script, ToolBox()))
+    assert said(events) == "the cat " and events[-1] == MessageDone(
+        Message.assistant("the cat ", reasoning="sat sat"), "stop"
+    )
+    assert script.num_said < len(
+        reply_ids(template, Message.assistant("the cat sat on the mat", reasoning="sat sat"))
+    )
+
+
+def test_what_looked_like_a_stop_string_is_said_in_the_end(
+    tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    reply = Message.assistant("the cat sa")
+    turn = Turn([QUESTION], template, tokenizer, stop=("sat",))
+    events = list(run(turn, Script(template, [reply]), ToolBox()))
+    assert said(events) == "the cat sa" and events[-1] == MessageDone(reply, "stop")
+
+
+@given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.data())
+def test_the_gate_finds_what_a_search_finds(text: str, stop: list[str], data: st.DataObject) -> None:
+    gate, passed, rest = _StopGate(tuple(stop)), "", text
+    while rest and not gate.closed:
+        size = data.draw(st.integers(1, len(rest)))
+        passed += gate.feed(rest[:size])
+        rest = rest[size:]
+    passed += gate.flush()
+    ends = {s: text.find(s) + len(s) for s in stop if s in text}
+    assert gate.closed == bool(ends) and passed == gate.passed
+    assert text.startswith(passed)
+    if ends:
+        assert any(text[len(passed) :].startswith(s) for s in stop)
+        assert not any(s in passed for s in stop)
+    else:
+        assert passed == text
+
+
+def test_a_reply_cut_by_length(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    turn = Turn([QUESTION], template, tokenizer)
+    turn.request()
+    *ids, last = reply_ids(template, Message.assistant("", tool_calls=(CALL,)))[:6]
+    for token_id in ids:
+        assert turn.feed(TokenEvent(token_id, 0.0)) == []
+    events = turn.feed(TokenEvent(last, 0.0, finish_reason="length"))
+    assert turn.done and turn.finish_reason == "length" and not turn.pending
+    assert said(events).startswith("<tool_call>")  # half a call is text, and nothing is lost
+
+
+def test_a_template_that_opens_the_reasoning(tokenizer: Tokenizer) -> None:
+    turns = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    jinja = turns + "<|im_start|>assistant\n<think>\n"
+    turn = Turn([QUESTION], JinjaTemplate(tokenizer, jinja), tokenizer)
+    turn.request()
+    ids = [*tokenizer.encode("hm\n"), tokenizer.special_id("</think>"), *tokenizer.encode("\n\nyes")]
+    events = [out for i in ids for out in turn.feed(TokenEvent(i, 0.0))]
+    events += turn.feed(TokenEvent(tokenizer.special_id("<|im_end|>"), 0.0, finish_reason="stop"))
+    assert events[-1] == MessageDone(Message.assistant("yes", reasoning="hm"), "stop")
+
+
+def test_what_makes_no_turn(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    with pytest.raises(RequestError, match="no message"):
+        Turn([], template, tokenizer)
+    with pytest.raises(RequestError, match="stop"):
+        Turn([QUESTION], template, tokenizer, stop=("",))
+
+
+def test_an_answer_that_breaks_off_is_an_error(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    with pytest.raises(RequestError, match="broke off"):
+        list(run(Turn([QUESTION], template, tokenizer), lambda request: iter([TokenEvent(1, 0.0)]), BOX))
