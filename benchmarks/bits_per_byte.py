@@ -20,7 +20,6 @@ from liaoliao.chat.assistant import load
 from liaoliao.recipes.corpus import Corpus
 from liaoliao.recipes.held_out import held_out_results
 from liaoliao.recipes.speedrun import SpeedrunConfig, speedrun
-from liaoliao.recipes.stage import StageConfig
 from liaoliao.tasks.task import TaskResult
 from liaoliao.train.run_dir import RunDir
 
@@ -64,12 +63,17 @@ def token_stream(corpus: Corpus, seed: int) -> np.ndarray:
 
 
 def row(name: str, results: list[TaskResult], millions: float, base: list[TaskResult]) -> str:
-    cells = [f"{r.value:.4f} ± {r.stderr:.4f} ({r.value / b.value - 1:+.1%})" for r, b in zip(results, base, strict=True)]
+    cells = [
+        f"{r.value:.4f} ± {r.stderr:.4f} ({r.value / b.value - 1:+.1%})"
+        for r, b in zip(results, base, strict=True)
+    ]
     return f"| {name} | {millions:.1f} | {' | '.join(cells)} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -85,26 +89,48 @@ def main() -> None:
     best: tuple[float, list[TaskResult], float, float, int] | None = None
     for lr in args.baseline_lr:
         torch.manual_seed(args.seed)
-        model = GPT(shape.vocab_size, shape.hidden_size, shape.num_hidden_layers, shape.num_attention_heads, shape.max_position_embeddings)
-        tokens = train(model, token_stream(corpus, args.seed), seconds=seconds, lr=lr, tokens_per_step=8192, seed=args.seed)
+        model = GPT(
+            shape.vocab_size,
+            shape.hidden_size,
+            shape.num_hidden_layers,
+            shape.num_attention_heads,
+            shape.max_position_embeddings,
+        )
+        tokens = train(
+            model,
+            token_stream(corpus, args.seed),
+            seconds=seconds,
+            lr=lr,
+            tokens_per_step=8192,
+            seed=args.seed,
+        )
         results = held_out_results(Scorer(model), corpus)
         total = sum(r.value for r in results)
-        print(f"baseline lr {lr:g}: {[round(r.value, 4) for r in results]} after {tokens / 1e6:.1f}M tokens", flush=True)
+        print(
+            f"baseline lr {lr:g}: {[round(r.value, 4) for r in results]} after {tokens / 1e6:.1f}M tokens",
+            flush=True,
+        )
         if best is None or total < best[0]:
             best = (total, results, lr, tokens / 1e6, model.num_layer_parameters())
     assert best is not None
     _, base, lr, base_millions, base_size = best
     seen = {r["stage"]: r["tokens"] for r in RunDir(run).metrics()}
     lines = [
-        __doc__.splitlines()[0], "",
-        f"{seconds:.0f} s of training each; {shape.num_parameters(embeddings=False) / 1e6:.2f}M (ours) and {base_size / 1e6:.2f}M (baseline) "
-        f"parameters in the layers, vocabulary {shape.vocab_size}, rows of {shape.max_position_embeddings}; "
-        f"{', '.join(f'{r.n} {r.name} texts' for r in ours)}.", "",
-        "| | M tokens | " + " | ".join(r.name for r in ours) + " |", "|---|---|" + "---|" * len(ours),
+        __doc__.splitlines()[0],
+        "",
+        f"{seconds:.0f} s of training each; {shape.num_parameters(embeddings=False) / 1e6:.2f}M (ours) and "
+        f"{base_size / 1e6:.2f}M (baseline) parameters in the layers, vocabulary {shape.vocab_size}, "
+        f"rows of {shape.max_position_embeddings}; "
+        f"{', '.join(f'{r.n} {r.name} texts' for r in ours)}.",
+        "",
+        "| | M tokens | " + " | ".join(r.name for r in ours) + " |",
+        "|---|---|" + "---|" * len(ours),
         row(f"nanoGPT-style, AdamW lr {lr:g}", base, base_millions, base),
-        row("liaoliao speedrun", ours, sum(seen.values()) / 1e6, base), "",
-        f"Command: `python benchmarks/bits_per_byte.py --data {' '.join(Path(d).name for d in args.data)} --minutes {args.minutes:g} "
-        f"--seed {args.seed} --baseline-lr {' '.join(f'{x:g}' for x in args.baseline_lr)}`; torch {torch.__version__}, {torch.get_num_threads()} threads.",
+        row("liaoliao speedrun", ours, sum(seen.values()) / 1e6, base),
+        "",
+        f"Command: `python benchmarks/bits_per_byte.py --data {' '.join(Path(d).name for d in args.data)} "
+        f"--minutes {args.minutes:g} --seed {args.seed} --baseline-lr {' '.join(f'{x:g}' for x in args.baseline_lr)}`; "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads.",
     ]
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -55,10 +55,16 @@ class GPT(nn.Module):
 
     def num_layer_parameters(self) -> int:
         """Parameters that are not tables."""
-        return sum(p.numel() for p in self.parameters()) - self.tokens.weight.numel() - self.places.weight.numel()
+        return (
+            sum(p.numel() for p in self.parameters())
+            - self.tokens.weight.numel()
+            - self.places.weight.numel()
+        )
 
 
-def train(model: GPT, stream: np.ndarray, *, seconds: float, lr: float, tokens_per_step: int, seed: int) -> int:
+def train(
+    model: GPT, stream: np.ndarray, *, seconds: float, lr: float, tokens_per_step: int, seed: int
+) -> int:
     """Train for `seconds`; return the tokens seen. The cosine follows the clock."""
     decay = [p for p in model.parameters() if p.dim() == 2]
     plain = [p for p in model.parameters() if p.dim() < 2]

@@ -38,7 +38,9 @@ class Timing:
 
 def config_of(size: str, vocab_size: int, row_length: int) -> ModelConfig:
     layers, width, inner = SHAPES[size]
-    return ModelConfig(vocab_size, width, inner, layers, width // 64, width // 64, 64, max_position_embeddings=row_length)
+    return ModelConfig(
+        vocab_size, width, inner, layers, width // 64, width // 64, 64, max_position_embeddings=row_length
+    )
 
 
 def flops_per_token(config: ModelConfig, row_length: int) -> float:
@@ -53,7 +55,9 @@ def our_step(config: ModelConfig, token_ids: torch.Tensor, document_length: int)
     optimizers = build_optimizers(model, OptimConfig())
     place = torch.arange(token_ids.shape[1]).expand(token_ids.shape)
     weights = torch.ones(token_ids.shape).masked_fill(place % document_length == 0, 0.0)
-    batch = Batch(token_ids, weights, place // document_length + 1, place % document_length, float(weights.sum()))
+    batch = Batch(
+        token_ids, weights, place // document_length + 1, place % document_length, float(weights.sum())
+    )
 
     def step() -> None:
         loss, _ = next_token(model, batch)
@@ -114,11 +118,15 @@ def row(timing: Timing, num_tokens: int, flops: float, peak: float, base: float)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--tokens", type=int, default=8192, help="tokens a step")
     parser.add_argument("--row-length", type=int, default=512)
-    parser.add_argument("--document-length", type=int, default=128, help="ours: packed documents of this many tokens")
+    parser.add_argument(
+        "--document-length", type=int, default=128, help="ours: packed documents of this many tokens"
+    )
     parser.add_argument("--vocab-size", type=int, default=8192)
     args = parser.parse_args()
     prepare_machine()
@@ -129,15 +137,30 @@ def main() -> None:
         config = config_of(size, args.vocab_size, args.row_length)
         peak = peak_gflops()
         timings = interleave(
-            {"transformers + AdamW": transformers_step(config, token_ids), "liaoliao": our_step(config, token_ids, args.document_length)},
+            {
+                "transformers + AdamW": transformers_step(config, token_ids),
+                "liaoliao": our_step(config, token_ids, args.document_length),
+            },
             args.rounds,
         )
         base = statistics.median(args.tokens / s for s in timings[0].seconds)
-        lines += [f"## {size}: {config.num_parameters(embeddings=False) / 1e6:.1f}M non-embedding parameters", ""]
-        lines += [f"{args.tokens} tokens a step in rows of {args.row_length}, vocabulary {args.vocab_size}; bf16 peak {peak:.0f} GFLOP/s", ""]
+        lines += [
+            f"## {size}: {config.num_parameters(embeddings=False) / 1e6:.1f}M non-embedding parameters",
+            "",
+        ]
+        lines += [
+            f"{args.tokens} tokens a step in rows of {args.row_length}, vocabulary {args.vocab_size}; "
+            f"bf16 peak {peak:.0f} GFLOP/s",
+            "",
+        ]
         lines += ["| | tok/s, median | spread | ratio | share of peak |", "|---|---|---|---|---|"]
-        lines += [row(t, args.tokens, flops_per_token(config, args.row_length), peak, base) for t in timings] + [""]
-    lines += [f"Command: `python benchmarks/train_speed.py --rounds {args.rounds}`; torch {torch.__version__}, {torch.get_num_threads()} threads."]
+        lines += [
+            row(t, args.tokens, flops_per_token(config, args.row_length), peak, base) for t in timings
+        ] + [""]
+    lines += [
+        f"Command: `python benchmarks/train_speed.py --rounds {args.rounds}`; "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads."
+    ]
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

@@ -1,18 +1,17 @@
 """The conversation in the terminal, with an assistant that says what the test wants."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from liaoliao.chat.assistant import Assistant
 from liaoliao.chat.turn import ChatEvent, MessageDone
 from liaoliao.cli.terminal import TerminalChat
 from liaoliao.errors import RequestError
-from liaoliao.messages import Message, ToolCall
+from liaoliao.messages import Message, Tool, ToolCall
 from liaoliao.text.parse import TextDelta, ToolCallDelta
 from liaoliao.text.rendered import Rendered
 
@@ -35,12 +34,12 @@ class Echo:
         return self
 
     def render(
-        self, messages: list[Message], tools: object = (), *, add_generation_prompt: bool = False
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, add_generation_prompt: bool = False
     ) -> Rendered:
         size = sum(len(message.text) for message in messages)
         return Rendered([0] * size, [0.0] * size)
 
-    def stream(self, messages: list[Message], **sampling: Any) -> Iterator[ChatEvent]:
+    def stream(self, messages: Sequence[Message], **sampling: Any) -> Iterator[ChatEvent]:
         self.seen.append([message.text for message in messages])
         said = messages[-1].text
         if said == "error":
@@ -74,7 +73,7 @@ def chat(
 
     monkeypatch.setattr("builtins.input", type_in)
     console = Console(file=screen, width=80)
-    TerminalChat(cast(Assistant, assistant), system=system, sampling={}, out=console, err=console).run("echo")
+    TerminalChat(assistant, system=system, sampling={}, out=console, err=console).run("echo")
     return screen.getvalue()
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from liaoliao.engine import Completion, Engine, Request, SamplingParams, TokenEvent
@@ -104,21 +102,17 @@ def test_cached_equals_uncached() -> None:
         assert list(alone(Request(ids, GREEDY)).token_ids) == uncached(ids, 12)
 
 
-@settings(max_examples=20)
-@given(st.data())
-def test_batched_equals_alone(data: st.DataObject) -> None:
-    count = data.draw(st.integers(1, 9))
+@pytest.mark.parametrize(
+    ("max_slots", "max_prefill_tokens"), [(1, 4096), (2, 17), (3, 5), (4, 64), (5, 1), (9, 4096)]
+)
+def test_batched_equals_alone(max_slots: int, max_prefill_tokens: int) -> None:
+    rng = random.Random(max_prefill_tokens)
     requests = [
-        Request(ids, SamplingParams(temperature=0.0, max_tokens=data.draw(st.integers(1, 20))))
-        for ids in prompts(count, seed=data.draw(st.integers(0, 99)), longest=24)
+        Request(ids, SamplingParams(temperature=0.0, max_tokens=rng.randint(1, 12)))
+        for ids in prompts(9, seed=max_slots, longest=24)
     ]
-    engine = Engine(
-        MODEL,
-        max_slots=data.draw(st.integers(1, 9)),
-        max_prefill_tokens=data.draw(st.sampled_from([5, 17, 64, 4096])),
-    )
-    replies = engine.generate(requests)
-    for request, reply in zip(requests, replies, strict=True):
+    engine = Engine(MODEL, max_slots=max_slots, max_prefill_tokens=max_prefill_tokens)
+    for request, reply in zip(requests, engine.generate(requests), strict=True):
         assert list(reply.token_ids) == uncached(request.token_ids, 12)[: len(reply.token_ids)]
         assert len(reply.token_ids) == request.params.max_tokens
     assert engine.idle
@@ -234,12 +228,12 @@ def test_closing_a_stream_frees_its_slot() -> None:
     assert not engine.scheduler.running
 
 
-def test_hundreds_of_aborts_leak_nothing_and_disturb_nobody() -> None:
+def test_many_aborts_leak_nothing_and_disturb_nobody() -> None:
     engine, rng = Engine(MODEL, max_slots=6), random.Random(0)
     kept = {engine.add(Request(ids, GREEDY)): ids for ids in prompts(4, seed=11)}
     said: dict[int, list[int]] = {request_id: [] for request_id in kept}
     doomed: list[int] = []
-    for _ in range(100):
+    for _ in range(40):
         doomed += [engine.add(Request(ids, GREEDY)) for ids in prompts(4, seed=rng.randrange(9))]
         for request_id, event in engine.step():
             if request_id in said:

@@ -104,9 +104,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(
         elif when == "sign":
             patch.setattr(checkpoint, "sign", kill)
         elif when == "cleaning":
-            patch.setattr(
-                shutil, "rmtree", lambda path, **_: kill() if path.exists() else rmtree(path, True)
-            )
+            patch.setattr(shutil, "rmtree", lambda path, **_: kill() if path.exists() else rmtree(path, True))
         else:
             draft_killed = when == "second rename"
             patch.setattr(

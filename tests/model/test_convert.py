@@ -169,9 +169,7 @@ def test_a_stored_copy_of_tied_embeddings_is_read_and_must_agree(tmp_path: Path)
 @pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
 def test_half_precision_folders_load_in_any_dtype(stored: torch.dtype, tmp_path: Path) -> None:
     foreign_model("llama", 2).to(stored).save_pretrained(tmp_path)
-    assert_same_logits(
-        AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval(), load_model(tmp_path)
-    )
+    assert_same_logits(AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval(), load_model(tmp_path))
     assert next(load_model(tmp_path, dtype=stored).parameters()).dtype == stored
 
 

@@ -19,7 +19,9 @@ def assert_same(ours: Tensor, textbook: Tensor, leaves: list[Tensor]) -> None:
     torch.testing.assert_close(ours, textbook)
     direction = torch.randn(ours.shape, dtype=ours.dtype, generator=torch.Generator().manual_seed(1))
     for got, expected in zip(
-        torch.autograd.grad(ours, leaves, direction), torch.autograd.grad(textbook, leaves, direction), strict=True
+        torch.autograd.grad(ours, leaves, direction),
+        torch.autograd.grad(textbook, leaves, direction),
+        strict=True,
     ):
         torch.testing.assert_close(got, expected)
 
@@ -49,13 +51,23 @@ def test_norm_rope(normed: bool) -> None:
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (4, 1)])
 @pytest.mark.parametrize("length", [7, fused.QUERY_CHUNK + 9])
 def test_causal_attention(heads: int, kv_heads: int, length: int) -> None:
-    query, key, value = leaf(heads, 2, length, 8), leaf(kv_heads, 2, length, 8, seed=1), leaf(kv_heads, 2, length, 8, seed=2)
+    query, key, value = (
+        leaf(heads, 2, length, 8),
+        leaf(kv_heads, 2, length, 8, seed=1),
+        leaf(kv_heads, 2, length, 8, seed=2),
+    )
     segments = (torch.arange(length) // 5 + 1).expand(2, -1)
     sight = packed_sight(segments, segments, torch.float64)
     textbook = F.scaled_dot_product_attention(
-        query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1), attn_mask=sight.mask.unsqueeze(1), enable_gqa=True
+        query.transpose(0, 1),
+        key.transpose(0, 1),
+        value.transpose(0, 1),
+        attn_mask=sight.mask.unsqueeze(1),
+        enable_gqa=True,
     ).transpose(0, 1)
-    assert_same(fused.causal_attention(query, key, value, sight.mask, sight.first_keys), textbook, [query, key, value])
+    assert_same(
+        fused.causal_attention(query, key, value, sight.mask, sight.first_keys), textbook, [query, key, value]
+    )
 
 
 def test_swiglu() -> None:
@@ -77,5 +89,5 @@ def test_linear_nll(kept_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_linear_nll_of_no_rows_is_empty() -> None:
     hidden, weight = leaf(0, 6), leaf(9, 6)
     loss = fused.linear_nll(hidden, weight, torch.zeros(0, dtype=torch.long)).sum()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0.0 and weight.grad is not None and not weight.grad.any()

@@ -113,13 +113,21 @@ def test_wrong_wishes_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value", "lang", "there"),
-    [("It opens at 7:30.", "7:30", "en", True), ("It opens at 17:30.", "7:30", "en", False),
-     ("at 7:305", "7:30", "en", False),
-     ("A Baker.", "baker", "en", True), ("bakery", "baker", "en", False),
-     ("12 coins", "2 coins", "en", False),
-     ("他1月过生日", "1月", "zh", True), ("他11月过生日", "1月", "zh", False),
-     ("卖12元。", "2元", "zh", False), ("7:30开门", "7:30", "zh", True),
-     ("她是面包师。", "面包师", "zh", True), ("room 7", "7", "en", True), ("room 7:30", "7", "en", False)],
+    [
+        ("It opens at 7:30.", "7:30", "en", True),
+        ("It opens at 17:30.", "7:30", "en", False),
+        ("at 7:305", "7:30", "en", False),
+        ("A Baker.", "baker", "en", True),
+        ("bakery", "baker", "en", False),
+        ("12 coins", "2 coins", "en", False),
+        ("他1月过生日", "1月", "zh", True),
+        ("他11月过生日", "1月", "zh", False),
+        ("卖12元。", "2元", "zh", False),
+        ("7:30开门", "7:30", "zh", True),
+        ("她是面包师。", "面包师", "zh", True),
+        ("room 7", "7", "en", True),
+        ("room 7:30", "7", "en", False),
+    ],
 )
 def test_values_are_whole_words_and_numbers(text: str, value: str, lang: Lang, there: bool) -> None:
     assert holds(text, value, lang) is there

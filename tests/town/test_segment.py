@@ -32,7 +32,10 @@ def test_examples() -> None:
 
 
 def test_most_of_a_document_is_words() -> None:
-    pieces = [piece for text in islice(documents(build_town(), "zh", Random(0)),
-                                       200) for piece in segment_words(text)]
+    pieces = [
+        piece
+        for text in islice(documents(build_town(), "zh", Random(0)), 200)
+        for piece in segment_words(text)
+    ]
     chinese = [piece for piece in pieces if "\u4e00" <= piece[0] <= "\u9fff"]
     assert sum(len(piece) > 1 for piece in chinese) / len(chinese) > 0.5

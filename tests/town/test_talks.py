@@ -52,8 +52,9 @@ def held_back_statements(text: str, lang: Lang) -> list[Fact]:
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_no_held_back_fact_is_stated_or_asked(lang: Lang) -> None:
-    asked = {q.messages[-1].text.rstrip(".?？。").lower() for q in questions(build_town(), "facts", lang,
-                                                                             num=3000)}
+    asked = {
+        q.messages[-1].text.rstrip(".?？。").lower() for q in questions(build_town(), "facts", lang, num=3000)
+    }
     for text in training_messages(lang):
         assert text.rstrip(".?？。").lower() not in asked
         assert not held_back_statements(text, lang), text

@@ -21,17 +21,33 @@ def test_whole_sums_agree_with_python(a: int, b: int, c: int, one: str, two: str
     assert calculate(expression) == str(eval(expression))  # noqa: S307 - our own digits
 
 
-@pytest.mark.parametrize(("expression", "result"),
-                         [("7/2", "3.5"), ("1/3", "0.333333"), (" 8/4 ", "2"), ("0.1+0.2", "0.3"),
-                          ("-(3)", "-3")])
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [("7/2", "3.5"), ("1/3", "0.333333"), (" 8/4 ", "2"), ("0.1+0.2", "0.3"), ("-(3)", "-3")],
+)
 def test_fractions(expression: str, result: str) -> None:
     assert calculate(expression) == result
 
 
 @pytest.mark.parametrize(
     "expression",
-    ["", "1+", "2**9", "__import__('os')", "a+1", "1/0", "True+1", "1,2", "9" * 300, "9" * 100,
-     "(" * 150 + "1", "1e99", "1" + "*999999" * 9, "1j", "1e999"],
+    [
+        "",
+        "1+",
+        "2**9",
+        "__import__('os')",
+        "a+1",
+        "1/0",
+        "True+1",
+        "1,2",
+        "9" * 300,
+        "9" * 100,
+        "(" * 150 + "1",
+        "1e99",
+        "1" + "*999999" * 9,
+        "1j",
+        "1e999",
+    ],
 )
 def test_what_is_no_sum_is_refused(expression: str) -> None:
     with pytest.raises(ToolError):
@@ -55,9 +71,15 @@ def test_names_are_found_without_article_and_case() -> None:
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("oven", "{}"), ("calculator", "{}"), ("calculator", "[1]"), ("calculator", "{"),
-     ("calculator", '{"expression": 3}'),
-     ("calculator", '{"expression": "1", "more": "2"}'), ("lookup", '{"name": "x"}')],
+    [
+        ("oven", "{}"),
+        ("calculator", "{}"),
+        ("calculator", "[1]"),
+        ("calculator", "{"),
+        ("calculator", '{"expression": 3}'),
+        ("calculator", '{"expression": "1", "more": "2"}'),
+        ("lookup", '{"name": "x"}'),
+    ],
 )
 def test_wrong_calls_are_told(name: str, arguments: str) -> None:
     with pytest.raises(ToolError):

@@ -104,7 +104,10 @@ def test_a_deck_deals_each_card_equally_often() -> None:
 
 
 def test_listing() -> None:
-    assert [listing(items, "en") for items in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == ["", "a",
-                                                                                             "a and b",
-                                                                                             "a, b and c"]
+    assert [listing(items, "en") for items in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
     assert listing(("甲", "乙", "丙"), "zh") == "甲、乙和丙"

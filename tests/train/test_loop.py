@@ -73,8 +73,11 @@ def test_packed_documents_do_not_see_each_other() -> None:
     """The loss of a packed row is the sum of its documents' losses."""
     a, b = [1, 2, 3, 4], [9, 8, 7]
     row = Batch(
-        torch.tensor([a + b + [0]]), torch.tensor([[0.0, 1, 1, 1, 0, 1, 1, 0]]), torch.tensor([[1, 1, 1, 1, 2, 2, 2, 0]]),
-        torch.tensor([[0, 1, 2, 3, 0, 1, 2, 0]]), 5.0,
+        torch.tensor([a + b + [0]]),
+        torch.tensor([[0.0, 1, 1, 1, 0, 1, 1, 0]]),
+        torch.tensor([[1, 1, 1, 1, 2, 2, 2, 0]]),
+        torch.tensor([[0, 1, 2, 3, 0, 1, 2, 0]]),
+        5.0,
     )
     model = Transformer(ModelConfig(32, 16, 24, 2, 2, 1, 8)).init_weights(0)
     for parameter in model.parameters():  # the zero matrices of a fresh model would hide a leak
@@ -88,7 +91,11 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched() -> None
     model = Transformer(ModelConfig(32, 16, 24, 2, 2, 1, 8)).init_weights(0)
     before = [p.clone() for p in model.parameters()]
     with pytest.raises(TrainingError, match="step 1"):
-        train(TrainState(model, Steps(step), build_optimizers(model, OptimConfig()), 3), next_token, schedule=lambda p: 1.0)
+        train(
+            TrainState(model, Steps(step), build_optimizers(model, OptimConfig()), 3),
+            next_token,
+            schedule=lambda p: 1.0,
+        )
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 

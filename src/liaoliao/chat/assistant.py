@@ -1,9 +1,11 @@
 """A loaded model to talk to: the Python interface of a checkpoint.
 
-assistant = liaoliao.load("current")
-print(assistant.chat("What is 47 + 38?").text)
-for event in assistant.stream([{"role": "user", "content": "你好"}], temperature=0.7): ...
-token_ids, logprobs = assistant.score("The cat sat on the mat.")
+    assistant = liaoliao.load("current")
+    print(assistant.chat("What is 47 + 38?").text)
+    for event in assistant.stream([{"role": "user", "content": "你好"}], temperature=0.7): ...
+    token_ids, logprobs = assistant.score("The cat sat on the mat.")
+
+`Assistant.turn` and `Assistant.engine` are there for drivers of one's own, as evaluation uses them.
 """
 
 import dataclasses

@@ -3,6 +3,8 @@
     for event in run(turn, engine.stream, tools): ...                 terminal
     async for event in run_async(turn, engine.stream, tools): ...     server
     run_batch(engine, turns, tools)                                   evaluation and rollouts
+
+Tools are run between the replies of a turn; what they give back is part of its messages.
 """
 
 import asyncio

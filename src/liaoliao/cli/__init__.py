@@ -33,16 +33,14 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def _root(
-    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+    """The program itself: `_show_version` has done all that can be asked of it."""
 
 
 app.command()(talk.chat)

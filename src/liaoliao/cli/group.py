@@ -5,6 +5,7 @@ error: no model folder or registered name 'nosuch' (registered: current)
 """
 
 import errno
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -20,9 +21,10 @@ class Group(TyperGroup):
     """The root command."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> NoReturn:
-        """Run a command and leave with its exit code."""
+        """Run a command and leave with its exit code; no command at all asks for help."""
+        words = list(sys.argv[1:] if args is None else args) or ["--help"]
         try:
-            code = super().main(args, *rest, **{**options, "standalone_mode": False})
+            code = super().main(words, *rest, **{**options, "standalone_mode": False})
         except typer.TyperException as error:
             _fail(error.format_message())
         except typer.Abort:

@@ -3,17 +3,17 @@
 TerminalChat(load("current"), system=None, sampling={"temperature": 0.3}).run("current")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 
-from liaoliao.chat.assistant import Assistant
 from liaoliao.chat.turn import ChatEvent, MessageDone
 from liaoliao.errors import LiaoError
-from liaoliao.messages import Message
+from liaoliao.messages import Message, Tool
 from liaoliao.text.parse import ReasoningDelta, TextDelta, ToolCallDelta
+from liaoliao.text.rendered import Rendered
 
 HELP = """\
 /help   this
@@ -27,12 +27,45 @@ _ENDS = {
 }
 
 
+class Context(Protocol):
+    """The part of an engine that is needed here."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a conversation at most, reply included."""
+
+
+class Renders(Protocol):
+    """The part of a chat template that is needed here."""
+
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, add_generation_prompt: bool = False
+    ) -> Rendered:
+        """Messages as token ids."""
+
+
+@runtime_checkable
+class Talker(Protocol):
+    """The part of an `Assistant` that is needed here."""
+
+    @property
+    def engine(self) -> Context:
+        """Knows how much it can read."""
+
+    @property
+    def template(self) -> Renders:
+        """Knows how long a conversation is."""
+
+    def stream(self, messages: Sequence[Message], **sampling: Any) -> Iterator[ChatEvent]:
+        """The answer as it is said."""
+
+
 class TerminalChat:
     """Holds the history. `out` is where the conversation goes, `err` what is said about it in a one-off reply."""
 
     def __init__(
         self,
-        assistant: Assistant,
+        assistant: Talker,
         *,
         system: str | None,
         sampling: Mapping[str, Any],

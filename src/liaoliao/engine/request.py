@@ -1,7 +1,10 @@
 """What the engine is asked and what it answers: plain values, token ids only.
 
-Request((5, 6, 7), SamplingParams(max_tokens=32, temperature=0.0))  ->  TokenEvent(9, -0.2), ...,
-Completion((9, ...), ...)
+    Request((5, 6, 7), SamplingParams(max_tokens=2, temperature=0.0))
+        ->  TokenEvent(9, -0.2), TokenEvent(4, -0.1, finish_reason="length")
+        ->  Completion((9, 4), (-0.2, -0.1), "length")
+
+Text, chat templates and stop strings are the business of `liaoliao.chat`.
 """
 
 import math

@@ -1,0 +1,1 @@
+"""The Transformer and its folder: shapes, layers, cache, checkpoints, conversion, names."""

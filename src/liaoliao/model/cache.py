@@ -25,7 +25,12 @@ class KVCache:
     """
 
     def __init__(
-        self, config: ModelConfig, num_slots: int, max_length: int, *, dtype: torch.dtype = torch.float32,
+        self,
+        config: ModelConfig,
+        num_slots: int,
+        max_length: int,
+        *,
+        dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
         shape = (config.num_hidden_layers, num_slots, config.num_key_value_heads, max_length, config.head_dim)
@@ -127,7 +132,9 @@ def _neighbours(slots: Int[Tensor, "B"]) -> slice | Tensor:
 
 
 def cached_attention(
-    query: Float[Tensor, "Hq B T d"], key: Float[Tensor, "B Hkv S d"], value: Float[Tensor, "B Hkv S d"],
+    query: Float[Tensor, "Hq B T d"],
+    key: Float[Tensor, "B Hkv S d"],
+    value: Float[Tensor, "B Hkv S d"],
     mask: Float[Tensor, "B T S"],
 ) -> Float[Tensor, "Hq B T d"]:
     """Softmax attention of new tokens over stored ones, in the arithmetic that training uses

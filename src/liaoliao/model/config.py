@@ -46,8 +46,16 @@ class ModelConfig:
     pad_token_id: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-                     "num_key_value_heads", "head_dim", "max_position_embeddings"):
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "head_dim",
+            "max_position_embeddings",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.num_attention_heads % self.num_key_value_heads:
@@ -62,7 +70,12 @@ class ModelConfig:
 
     @classmethod
     def from_depth(
-        cls, depth: int, vocab_size: int, *, max_position_embeddings: int = 2048, tie_word_embeddings: bool = True
+        cls,
+        depth: int,
+        vocab_size: int,
+        *,
+        max_position_embeddings: int = 2048,
+        tie_word_embeddings: bool = True,
     ) -> "ModelConfig":
         """One dial: width 64 x depth, heads of 64, a SwiGLU of 8/3 the width; ~12 x depth x width^2 parameters.
 

@@ -26,7 +26,9 @@ MAX_KEPT_BYTES = 512 * 2**20  # probabilities kept from forward to backward, at 
 _TINY = 1e-38  # a probability that underflowed counts as 87 nats, not as infinity
 
 
-def rms_norm(x: Float[Tensor, "*batch D"], weight: Float[Tensor, "D"], eps: float) -> Float[Tensor, "*batch D"]:
+def rms_norm(
+    x: Float[Tensor, "*batch D"], weight: Float[Tensor, "D"], eps: float
+) -> Float[Tensor, "*batch D"]:
     """Root-mean-square normalisation (Zhang and Sennrich 2019, eq. 4); the mean square is taken in fp32."""
     return _apply(_RMSNorm, x, weight.to(x.dtype), eps)
 
@@ -58,11 +60,11 @@ def causal_attention(
     Query heads h*G .. h*G+G-1 share key-value head h (grouped queries, Ainslie et al. 2023). `first_keys[i]` promises
     that no query of block i looks further back; in rows packed with short documents that saves most of the work.
     """
-    heads, batch, length, dim = query.shape
-    grouped = query.view(key.shape[0], -1, batch, length, dim)
-    blocks = tuple(query_blocks(length))
-    firsts = tuple(first_keys) or (0,) * len(blocks)
-    return _apply(_CausalAttention, grouped, key.unsqueeze(1), value.unsqueeze(1), mask, firsts).view(query.shape)
+    grouped = query.view(key.shape[0], -1, *query.shape[1:])
+    firsts = tuple(first_keys) or (0,) * len(list(query_blocks(query.shape[2])))
+    return _apply(_CausalAttention, grouped, key.unsqueeze(1), value.unsqueeze(1), mask, firsts).view(
+        query.shape
+    )
 
 
 def query_blocks(length: int) -> Iterator[tuple[int, int]]:
@@ -93,7 +95,8 @@ def _apply(function: type[torch.autograd.Function], *args: Any) -> Tensor:
 
 
 def _reciprocal_rms(x: Tensor, eps: float) -> Tensor:
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
 
 
@@ -163,7 +166,9 @@ class _CausalAttention(torch.autograd.Function):
     """query (Hkv, G, B, T, d), key and value (Hkv, 1, B, T, d); the probabilities of each block of queries are kept."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, firsts: tuple[int, ...]) -> Tensor:
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, firsts: tuple[int, ...]
+    ) -> Tensor:
         scale = query.shape[4] ** -0.5
         out, blocks = torch.empty_like(query), []
         for (start, end), first in zip(query_blocks(query.shape[3]), firsts, strict=True):
@@ -221,13 +226,17 @@ class _LinearNLL(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         num_bytes = hidden.shape[0] * weight.shape[0] * hidden.element_size()
         keep = any(ctx.needs_input_grad) and num_bytes <= MAX_KEPT_BYTES
-        nll = torch.empty(hidden.shape[0], dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+        nll = torch.empty(
+            hidden.shape[0], dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device
+        )
         kept = []
         for rows in _chunks(hidden.shape[0]):
             logits, column = hidden[rows] @ weight.T, targets[rows].unsqueeze(-1)
             if keep:  # the probabilities are needed anyway: one pass over the logits instead of four
                 kept.append(torch.softmax(logits, dim=-1))
-                nll[rows] = kept[-1].gather(-1, column).to(nll.dtype).clamp_min(_TINY).log_().neg_().squeeze(-1)
+                nll[rows] = (
+                    kept[-1].gather(-1, column).to(nll.dtype).clamp_min(_TINY).log_().neg_().squeeze(-1)
+                )
             else:
                 target_logits = logits.gather(-1, column).squeeze(-1)
                 nll[rows] = torch.logsumexp(logits.to(nll.dtype), dim=-1).sub_(target_logits)
@@ -239,7 +248,10 @@ class _LinearNLL(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         hidden, weight, targets, *kept = ctx.saved_tensors
         grad = grad.to(hidden.dtype).unsqueeze(-1)
-        grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+        grad_hidden, grad_weight = (
+            torch.empty_like(hidden),
+            torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32)),
+        )
         for index, rows in enumerate(_chunks(hidden.shape[0])):
             probs = kept[index] if kept else torch.softmax(hidden[rows] @ weight.T, dim=-1)
             grad_logits = probs.mul_(grad[rows])

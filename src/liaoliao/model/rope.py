@@ -1,6 +1,6 @@
 """Rotary position tables: the angle of every (position, pair) of a head.
 
-    RotaryTable(config)(positions)  ->  cos, sin of shape (b, T, head_dim / 2)
+RotaryTable(config)(positions)  ->  cos, sin of shape (b, T, head_dim / 2)
 """
 
 import math
@@ -21,8 +21,12 @@ def inverse_frequencies(config: ModelConfig) -> Float[Tensor, "h"]:
 
 def _llama3(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
     """Long waves are divided by `factor`, short ones kept, those between blended (Llama 3.1 report, section 3.4)."""
-    turns = scaling.original_max_position_embeddings * frequencies / (2 * math.pi)  # over the original context
-    blend = ((turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)).clamp(0, 1)
+    turns = (
+        scaling.original_max_position_embeddings * frequencies / (2 * math.pi)
+    )  # over the original context
+    blend = ((turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)).clamp(
+        0, 1
+    )
     return frequencies * (blend + (1 - blend) / scaling.factor)
 
 
@@ -40,7 +44,12 @@ class RotaryTable(nn.Module):
     ) -> tuple[Float[Tensor, "b T h"], Float[Tensor, "b T h"]]:
         """cos and sin of the angles at `positions`, in `dtype`."""
         needed = int(positions.max()) + 1 if positions.numel() else 1
-        if self.cos is None or self.sin is None or self.cos.shape[0] < needed or self.cos.device != positions.device:
+        if (
+            self.cos is None
+            or self.sin is None
+            or self.cos.shape[0] < needed
+            or self.cos.device != positions.device
+        ):
             length = max(needed, min(2 * needed, self.config.max_position_embeddings))
             frequencies = inverse_frequencies(self.config)
             angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies).to(positions.device)

@@ -51,8 +51,12 @@ class Corpus:
         stops = json.dumps({"eos_token_id": list(self.template.stop_ids)})
         (home / "generation_config.json").write_text(stops, encoding="utf-8")
         record = {
-            "streams": list(self.streams), "pretrain": self.pretrain, "sft": self.sft, "held_out": self.held_out,
-            "tools": self.tools, "notes": self.notes,
+            "streams": list(self.streams),
+            "pretrain": self.pretrain,
+            "sft": self.sft,
+            "held_out": self.held_out,
+            "tools": self.tools,
+            "notes": self.notes,
         }
         (folder / CORPUS_FILE).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
@@ -101,20 +105,30 @@ def document_examples(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Ex
             yield Example([end, *ids, end])
 
 
-def talk_examples(template: Template, talks: Iterable[Conversation], *, all_tokens: bool = False) -> Iterator[Example]:
+def talk_examples(
+    template: Template, talks: Iterable[Conversation], *, all_tokens: bool = False
+) -> Iterator[Example]:
     """Conversations as the chat template renders them, learned from where the assistant speaks (or everywhere)."""
     for talk in talks:
         rendered = template.render(talk.messages, talk.tools)
         yield Example(rendered.token_ids, None if all_tokens else rendered.loss_weights)
 
 
-def drill_examples(tokenizer: Tokenizer, template: Template, drills: Iterable[Conversation | str]) -> Iterator[Example]:
+def drill_examples(
+    tokenizer: Tokenizer, template: Template, drills: Iterable[Conversation | str]
+) -> Iterator[Example]:
     """Drills are short texts or short talks."""
     for drill in drills:
-        yield from document_examples(tokenizer, [drill]) if isinstance(drill, str) else talk_examples(template, [drill])
+        yield from (
+            document_examples(tokenizer, [drill])
+            if isinstance(drill, str)
+            else talk_examples(template, [drill])
+        )
 
 
-def write_stream(folder: Path, name: str, tokenizer: Tokenizer, examples: Iterable[Example], num_tokens: int | None) -> TokenShards:
+def write_stream(
+    folder: Path, name: str, tokenizer: Tokenizer, examples: Iterable[Example], num_tokens: int | None
+) -> TokenShards:
     """Write examples until they hold `num_tokens` (None: all of them)."""
     writer = ShardWriter(stream_folder(folder, name), vocab_size=tokenizer.vocab_size)
     total = 0

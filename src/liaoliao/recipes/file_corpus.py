@@ -15,7 +15,14 @@ from typing import TypeVar
 
 from liaoliao.data.conversations import read_conversations, to_conversation
 from liaoliao.data.records import Record
-from liaoliao.data.sources import Mixture, SourceFile, discover, guess_language, read_documents, sample_records
+from liaoliao.data.sources import (
+    Mixture,
+    SourceFile,
+    discover,
+    guess_language,
+    read_documents,
+    sample_records,
+)
 from liaoliao.errors import DataError
 from liaoliao.messages import Conversation
 from liaoliao.recipes.corpus import LANGS, Corpus, Lang, document_examples, talk_examples, write_stream
@@ -44,8 +51,14 @@ class Sampled:
 
 
 def file_corpus(
-    folder: Path, paths: Sequence[str | Path], *, num_tokens: int | None, vocab_size: int, seed: int,
-    tokenizer: Tokenizer | None = None, kinds: Sequence[str] = ("text", "said", "talks"),
+    folder: Path,
+    paths: Sequence[str | Path],
+    *,
+    num_tokens: int | None,
+    vocab_size: int,
+    seed: int,
+    tokenizer: Tokenizer | None = None,
+    kinds: Sequence[str] = ("text", "said", "talks"),
     say: Callable[[str], None] = lambda line: None,
 ) -> Corpus:
     """Sample about `num_tokens` of text and as many of talk (None: all there is) from all usable files among `paths`.
@@ -76,7 +89,9 @@ def usable_files(paths: Sequence[str | Path], say: Callable[[str], None]) -> lis
     found = discover(paths, on_skip=lambda path, why: say(f"  not used: {path.name} ({why})"))
     files = [file for file in found if file.kind != "preference"]
     if not files:
-        raise DataError(f"{', '.join(map(str, paths))}: holds preference pairs only; training text or talk is needed")
+        raise DataError(
+            f"{', '.join(map(str, paths))}: holds preference pairs only; training text or talk is needed"
+        )
     say(f"  {len(files)} files, {sum(file.size_bytes for file in files) / 1e6:.1f} MB")
     return files
 
@@ -99,7 +114,9 @@ def sample_files(files: Sequence[SourceFile], limit_bytes: int | None, seed: int
     return sampled
 
 
-def _records(files: Sequence[SourceFile], limit_bytes: int | None, seed: int) -> list[tuple[SourceFile, Record]]:
+def _records(
+    files: Sequence[SourceFile], limit_bytes: int | None, seed: int
+) -> list[tuple[SourceFile, Record]]:
     """Records of all the files in random order: each file in its share, or with no limit all of them."""
     if limit_bytes is not None:
         return Mixture.by_size(files).sample(limit_bytes, seed=seed)
@@ -153,7 +170,9 @@ def _pop(items: list[T], count: int) -> list[T]:
     return [items.pop() for _ in range(count)]
 
 
-def tokenizer_texts(sampled: Mapping[Lang, Sampled], seed: int, limit_bytes: int = TOKENIZER_BYTES) -> Iterator[str]:
+def tokenizer_texts(
+    sampled: Mapping[Lang, Sampled], seed: int, limit_bytes: int = TOKENIZER_BYTES
+) -> Iterator[str]:
     """What a tokenizer learns from: the same number of bytes of each language, `limit_bytes` in all."""
     for drawn in sampled.values():
         pool = drawn.all_texts()

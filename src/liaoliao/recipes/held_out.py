@@ -1,6 +1,6 @@
 """Bits per byte of texts that a run keeps back, measured by the way and at the end.
 
-    evaluate = held_out_bits(corpus);  evaluate(model)  ->  {"bits_per_byte:en": 1.41, "bits_per_byte:zh": 1.52}
+evaluate = held_out_bits(corpus);  evaluate(model)  ->  {"bits_per_byte:en": 1.41, "bits_per_byte:zh": 1.52}
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,14 @@ from liaoliao.tasks.bits_per_byte import Document, Scorer, bits_per_byte, text_d
 from liaoliao.tasks.task import TaskResult
 from liaoliao.text.tokenizer import Tokenizer
 
-
 BY_THE_WAY = 30  # texts of each language scored while training: enough for a curve
 
 
 def held_out_bits(corpus: Corpus) -> Evaluate:
     """A function that scores some of the corpus's held-out texts under the model as it is at that moment."""
-    documents = {lang: _documents(texts[:BY_THE_WAY], corpus.tokenizer) for lang, texts in corpus.held_out.items()}
+    documents = {
+        lang: _documents(texts[:BY_THE_WAY], corpus.tokenizer) for lang, texts in corpus.held_out.items()
+    }
 
     def evaluate(model: Transformer) -> Mapping[str, float]:
         model.eval()
@@ -42,4 +43,7 @@ def held_out_results(engine: Scorer, corpus: Corpus) -> list[TaskResult]:
 
 
 def _documents(texts: Sequence[str], tokenizer: Tokenizer) -> list[Document]:
-    return [text_document(ids, text, tokenizer) for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True)]
+    return [
+        text_document(ids, text, tokenizer)
+        for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True)
+    ]

@@ -38,7 +38,9 @@ from liaoliao.train.run_dir import RunDir
 TOWN = "town"
 DEPTHS = range(2, 13)
 EVAL_SHARE = 0.06  # of the budget, for evaluation and the report at the end
-TOKENS_PER_PARAMETER = 1.5  # the largest model that still sees this many tokens for each parameter in its layers
+TOKENS_PER_PARAMETER = (
+    1.5  # the largest model that still sees this many tokens for each parameter in its layers
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class SpeedrunConfig:
     vocab_size: int = 4096
     row_length: int = 512
     tokens_per_step: int = 4096
-    sft_share: float = 0.35  # of the training time
+    sft_share: float = 0.4  # of the training time
     questions: int = 60  # of each task, by the way; `liaoliao eval` asks more
     dtype: DtypeName = "auto"
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -72,7 +74,9 @@ class SpeedrunResult:
     results: Sequence[TaskResult] = ()
 
 
-def speedrun(config: SpeedrunConfig, out: Path, reporter: Reporter, *, resume: bool = False) -> SpeedrunResult:
+def speedrun(
+    config: SpeedrunConfig, out: Path, reporter: Reporter, *, resume: bool = False
+) -> SpeedrunResult:
     """Carry the whole story out in the folder `out`. The checkpoint is `out/model`, the report `out/report.md`."""
     began = time.monotonic()
     prepare_machine()
@@ -84,36 +88,67 @@ def speedrun(config: SpeedrunConfig, out: Path, reporter: Reporter, *, resume: b
     left_s = 60 * config.minutes * (1 - EVAL_SHARE) - (time.monotonic() - began)
     model_config, story = _model_config(config, corpus, left_s, out, reporter)
     model = Transformer(model_config).init_weights(config.seed)
-    lineage = {"recipe": "speedrun", "config": to_json(config), "data": corpus.digests, "parent": None, "tools": corpus.tools}
+    lineage = {
+        "recipe": "speedrun",
+        "config": to_json(config),
+        "data": corpus.digests,
+        "parent": None,
+        "tools": corpus.tools,
+    }
 
     left_s = 60 * config.minutes * (1 - EVAL_SHARE) - (time.monotonic() - began)
     stages = ((_pretrain(config, corpus), 1 - config.sft_share), (_sft(config, corpus), config.sft_share))
     for stage, share in stages:
         announce(stage, reporter)
         result = run_stage(
-            stage, model, corpus, run_dir, reporter, lineage=lineage, evaluate=held_out_bits(corpus),
-            budget_s=share * left_s, resume=resume,
+            stage,
+            model,
+            corpus,
+            run_dir,
+            reporter,
+            lineage=lineage,
+            evaluate=held_out_bits(corpus),
+            budget_s=share * left_s,
+            resume=resume,
         )
         if not result.finished:
             say_stopped("speedrun", result, out, reporter)
             return SpeedrunResult(None)
-        story.append(f"{stage.name}: {result.state.num_tokens / 1e6:.2f}M tokens in {result.state.step} steps")
+        story.append(
+            f"{stage.name}: {result.state.num_tokens / 1e6:.2f}M tokens in {result.state.step} steps"
+        )
 
-    save_checkpoint(out / "model", model, corpus.tokenizer, corpus.template, lineage=lineage, generation=SAMPLING)
+    save_checkpoint(
+        out / "model", model, corpus.tokenizer, corpus.template, lineage=lineage, generation=SAMPLING
+    )
     reporter.say("evaluating")
     results = _evaluate(config, corpus, out)
     story.append(f"{(time.monotonic() - began) / 60:.1f} minutes in all, of {config.minutes:g}")
-    write_report(run_dir, title="speedrun", lines=story, table=tables.markdown(results) + "\n" + tables.samples_markdown(results))
+    write_report(
+        run_dir,
+        title="speedrun",
+        lines=story,
+        table=tables.markdown(results) + "\n" + tables.samples_markdown(results),
+    )
     reporter.say(f"report: {out / 'report.md'}   model: {out / 'model'}")
     return SpeedrunResult(out / "model", results)
 
 
 def _corpus(config: SpeedrunConfig, folder: Path, reporter: Reporter) -> Corpus:
     """The data of the run: the town, or a person's files."""
-    tokens = int(config.minutes * 60 * 10_000)  # about what a small model reads in this time; streams repeat if need be
+    tokens = int(
+        config.minutes * 60 * 10_000
+    )  # about what a small model reads in this time; streams repeat if need be
     if config.data == (TOWN,):
         return town_corpus(folder, num_tokens=tokens, vocab_size=config.vocab_size, seed=config.seed)
-    return file_corpus(folder, config.data, num_tokens=tokens, vocab_size=config.vocab_size, seed=config.seed, say=reporter.say)
+    return file_corpus(
+        folder,
+        config.data,
+        num_tokens=tokens,
+        vocab_size=config.vocab_size,
+        seed=config.seed,
+        say=reporter.say,
+    )
 
 
 def _model_config(
@@ -130,12 +165,14 @@ def _model_config(
         why = f"depth {chosen}, as asked"
     else:
         probe = 4
-        step_s = measure_step_s(_pretrain(config, corpus), Transformer(shapes[probe]).init_weights(config.seed), corpus)
+        step_s = measure_step_s(
+            _pretrain(config, corpus), Transformer(shapes[probe]).init_weights(config.seed), corpus
+        )
         chosen, tokens = _best_depth(shapes, probe, config.tokens_per_step / step_s, seconds)
+        size = shapes[chosen].num_parameters(embeddings=False)
         why = (
             f"depth {chosen}: this machine trains depth {probe} at {config.tokens_per_step / step_s:,.0f} tokens/s, so "
-            f"{tokens / 1e6:.1f}M tokens fit, {tokens / shapes[chosen].num_parameters(embeddings=False):.1f} for each of the "
-            f"{shapes[chosen].num_parameters(embeddings=False) / 1e6:.1f}M parameters in its layers"
+            f"{tokens / 1e6:.1f}M tokens fit, {tokens / size:.1f} for each of its layers' {size / 1e6:.1f}M parameters"
         )
     reporter.say(why)
     shape = model_shape(corpus, chosen, config.row_length)
@@ -143,14 +180,18 @@ def _model_config(
     return shape, [why]
 
 
-def _best_depth(shapes: dict[int, ModelConfig], probe: int, tokens_per_s: float, seconds: float) -> tuple[int, float]:
+def _best_depth(
+    shapes: dict[int, ModelConfig], probe: int, tokens_per_s: float, seconds: float
+) -> tuple[int, float]:
     """The deepest model that still reads TOKENS_PER_PARAMETER, by the FLOPs of a token; and the tokens it will read."""
 
     def tokens(depth: int) -> float:
         slower = _work(shapes[depth]) / _work(shapes[probe])
         return 0.95 * tokens_per_s * seconds / slower
 
-    fitting = [d for d in shapes if tokens(d) >= TOKENS_PER_PARAMETER * shapes[d].num_parameters(embeddings=False)]
+    fitting = [
+        d for d in shapes if tokens(d) >= TOKENS_PER_PARAMETER * shapes[d].num_parameters(embeddings=False)
+    ]
     chosen = max(fitting, default=min(shapes))
     return chosen, tokens(chosen)
 
@@ -169,11 +210,20 @@ def _sft(config: SpeedrunConfig, corpus: Corpus) -> StageConfig:
     return _stage(config, "sft", corpus.sft, warmup=0.0, warmdown=1.0, seed=config.seed + 1)
 
 
-def _stage(config: SpeedrunConfig, name: str, streams: Any, *, warmup: float, warmdown: float, seed: int) -> StageConfig:
+def _stage(
+    config: SpeedrunConfig, name: str, streams: Any, *, warmup: float, warmdown: float, seed: int
+) -> StageConfig:
     return StageConfig(
-        name, dict(streams), row_length=config.row_length, tokens_per_step=config.tokens_per_step,
-        tokens_per_microbatch=config.tokens_per_step, warmup=warmup, warmdown=warmdown, optim=config.optim,
-        dtype=config.dtype, seed=seed,
+        name,
+        dict(streams),
+        row_length=config.row_length,
+        tokens_per_step=config.tokens_per_step,
+        tokens_per_microbatch=config.tokens_per_step,
+        warmup=warmup,
+        warmdown=warmdown,
+        optim=config.optim,
+        dtype=config.dtype,
+        seed=seed,
     )
 
 

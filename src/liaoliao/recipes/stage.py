@@ -7,6 +7,7 @@ deadline; then the run measures itself as it goes and bends its schedule to the 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from liaoliao.data.loader import PackedSource
@@ -63,8 +64,16 @@ class StageResult:
 
 
 def run_stage(
-    config: StageConfig, model: Transformer, corpus: Corpus, run_dir: RunDir, reporter: Reporter, *,
-    lineage: Mapping[str, Any], evaluate: Evaluate | None = None, budget_s: float | None = None, resume: bool = False,
+    config: StageConfig,
+    model: Transformer,
+    corpus: Corpus,
+    run_dir: RunDir,
+    reporter: Reporter,
+    *,
+    lineage: Mapping[str, Any],
+    evaluate: Evaluate | None = None,
+    budget_s: float | None = None,
+    resume: bool = False,
 ) -> StageResult:
     """Train `model` in place. With `resume` continue from the stage's newest intact checkpoint, bit for bit.
 
@@ -75,10 +84,22 @@ def run_stage(
         reporter.say(f"{config.name}: going on from step {state.step} of {state.num_steps}")
 
     def save(state: TrainState) -> None:
-        run_dir.save(config.name, state, corpus.tokenizer, corpus.template, {**lineage, "stage": config.name, "step": state.step})
+        run_dir.save(
+            config.name,
+            state,
+            corpus.tokenizer,
+            corpus.template,
+            {**lineage, "stage": config.name, "step": state.step},
+        )
 
     def log(state: TrainState) -> None:
-        run_dir.log(stage=config.name, step=state.step, tokens=state.num_tokens, elapsed_s=round(state.elapsed_s, 2), **state.metrics)
+        run_dir.log(
+            stage=config.name,
+            step=state.step,
+            tokens=state.num_tokens,
+            elapsed_s=round(state.elapsed_s, 2),
+            **state.metrics,
+        )
 
     def measure(state: TrainState) -> None:
         if evaluate is not None:
@@ -130,5 +151,4 @@ def measure_step_s(config: StageConfig, model: Transformer, corpus: Corpus, num_
 
     state.num_steps = num_steps + 1
     train(state, next_token, schedule=lambda progress: 0.0, hooks=[clock])
-    return min(b - a for a, b in zip(times[:-1], times[1:], strict=True))
-
+    return min(b - a for a, b in pairwise(times))

@@ -11,20 +11,38 @@ from pathlib import Path
 
 from liaoliao import town as town_world
 from liaoliao.messages import Conversation
-from liaoliao.recipes.corpus import LANGS, Corpus, document_examples, drill_examples, rng_for, talk_examples, write_stream
+from liaoliao.recipes.corpus import (
+    LANGS,
+    Corpus,
+    document_examples,
+    drill_examples,
+    rng_for,
+    talk_examples,
+    write_stream,
+)
 from liaoliao.text.chat_template import ChatTemplate
 from liaoliao.text.tokenizer import Tokenizer
 
 TOKENIZER_TEXTS = 4000  # documents and talks of each language that the tokenizer learns from
 HELD_OUT_TEXTS = 100
-SHARES = {"documents": 0.27, "drills": 0.19, "talks": 0.54}  # tokens written, each half English and half Chinese
+SHARES = {
+    "documents": 0.27,
+    "drills": 0.19,
+    "talks": 0.54,
+}  # tokens written, each half English and half Chinese
 PRETRAIN = {"documents": 0.35, "drills": 0.25, "talks": 0.4}
 SFT = {"documents": 0.12, "drills": 0.08, "talks": 0.8}
 
 
 def town_corpus(
-    folder: Path, *, num_tokens: int, vocab_size: int, seed: int, shares: Mapping[str, float] = SHARES,
-    pretrain: Mapping[str, float] = PRETRAIN, sft: Mapping[str, float] = SFT,
+    folder: Path,
+    *,
+    num_tokens: int,
+    vocab_size: int,
+    seed: int,
+    shares: Mapping[str, float] = SHARES,
+    pretrain: Mapping[str, float] = PRETRAIN,
+    sft: Mapping[str, float] = SFT,
 ) -> Corpus:
     """Write about `num_tokens` of the town. The world itself is always the same; `seed` draws what is said about it."""
     town = town_world.build_town()
@@ -43,9 +61,17 @@ def town_corpus(
         }
         for name, stream in examples.items():
             streams[f"{name}:{lang}"] = write_stream(folder, f"{name}:{lang}", tokenizer, stream, half[name])
-    held_out = {lang: list(islice(town_world.documents(town, lang, rng_for(seed, "held out", lang)), HELD_OUT_TEXTS)) for lang in LANGS}
+    held_out = {
+        lang: list(islice(town_world.documents(town, lang, rng_for(seed, "held out", lang)), HELD_OUT_TEXTS))
+        for lang in LANGS
+    }
     return Corpus(
-        tokenizer, template, streams, _by_language(pretrain), _by_language(sft), held_out,
+        tokenizer,
+        template,
+        streams,
+        _by_language(pretrain),
+        _by_language(sft),
+        held_out,
         tools=tuple(tool.name for tool in town_world.TOOLS),
     )
 

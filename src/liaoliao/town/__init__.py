@@ -27,7 +27,22 @@ from liaoliao.town.words import LANGS, Lang
 from liaoliao.town.world import Entity, Fact, Town, build_town
 
 __all__ = [
-    "KINDS", "LANGS", "TOOLS", "Entity", "Fact", "Lang", "Question", "QuestionKind", "Town", "build_town",
-    "conversations", "documents",
-    "drills", "preferences", "questions", "refused", "run_tool", "segment_words",
+    "KINDS",
+    "LANGS",
+    "TOOLS",
+    "Entity",
+    "Fact",
+    "Lang",
+    "Question",
+    "QuestionKind",
+    "Town",
+    "build_town",
+    "conversations",
+    "documents",
+    "drills",
+    "preferences",
+    "questions",
+    "refused",
+    "run_tool",
+    "segment_words",
 ]

@@ -1,6 +1,6 @@
 """Exchanges about the town's facts: questions, follow-ups, changes of topic, and what nobody knows.
 
-    fact_exchange(speaker, fact)  -> "When does the Old Mill open?" / "The Old Mill opens at 7:30."
+fact_exchange(speaker, fact)  -> "When does the Old Mill open?" / "The Old Mill opens at 7:30."
 """
 
 from collections.abc import Mapping
@@ -15,28 +15,47 @@ from liaoliao.town.words import Lang, reserved
 from liaoliao.town.world import Entity, Fact, Kind
 
 FOLLOWUP_TEST_PART = 0.4
-_ABOUT = {"en": ("And {e}?", "What about {e}?", "And what about {e}?", "How about {e}?"),
-          "zh": ("{e}呢？", "那{e}呢？", "换成{e}呢？", "那么{e}呢？")}
+_ABOUT = {
+    "en": ("And {e}?", "What about {e}?", "And what about {e}?", "How about {e}?"),
+    "zh": ("{e}呢？", "那{e}呢？", "换成{e}呢？", "那么{e}呢？"),
+}
 _MENTIONS: Mapping[Kind, Mapping[Lang, tuple[str, ...]]] = {
-    "resident": {"en": ("I met {e} today.", "Let us talk about {e}.", "Do you know {e}?"),
-                 "zh": ("我今天遇见了{e}。", "我们说说{e}吧。", "你认识{e}吗？")},
-    "place": {"en": ("I want to go to {e}.", "Let us talk about {e}.", "Do you know {e}?"),
-              "zh": ("我想去{e}。", "我们说说{e}吧。", "你知道{e}吗？")},
-    "train": {"en": ("I want to take {e}.", "Let us talk about {e}.", "Do you know {e}?"),
-              "zh": ("我想坐{e}。", "我们说说{e}吧。", "你知道{e}吗？")},
-    "animal": {"en": ("I saw {e} in the park.", "Let us talk about {e}.", "Do you know {e}?"),
-               "zh": ("我在公园看见了{e}。", "我们说说{e}吧。", "你认识{e}吗？")},
+    "resident": {
+        "en": ("I met {e} today.", "Let us talk about {e}.", "Do you know {e}?"),
+        "zh": ("我今天遇见了{e}。", "我们说说{e}吧。", "你认识{e}吗？"),
+    },
+    "place": {
+        "en": ("I want to go to {e}.", "Let us talk about {e}.", "Do you know {e}?"),
+        "zh": ("我想去{e}。", "我们说说{e}吧。", "你知道{e}吗？"),
+    },
+    "train": {
+        "en": ("I want to take {e}.", "Let us talk about {e}.", "Do you know {e}?"),
+        "zh": ("我想坐{e}。", "我们说说{e}吧。", "你知道{e}吗？"),
+    },
+    "animal": {
+        "en": ("I saw {e} in the park.", "Let us talk about {e}.", "Do you know {e}?"),
+        "zh": ("我在公园看见了{e}。", "我们说说{e}吧。", "你认识{e}吗？"),
+    },
 }
 _MENTION_REPLIES: Mapping[Lang, tuple[str, ...]] = {
     "en": ("Yes, what would you like to know?", "Of course, ask me.", "Good, what is your question?"),
     "zh": ("好的，你想知道什么？", "当然，请问吧。", "好啊，你要问什么？"),
 }
 _LOOK_UP = {
-    "en": ("Look up the {f} of {e}.", "Please look up the {f} of {e}.",
-           "Can you look up {e}? I need the {f}.", "Check the {f} of {e}, please.",
-           "Find the {f} of {e} in the town list."),
-    "zh": ("查一下{e}的{f}。", "请查{e}的{f}。", "帮我查查{e}的{f}。", "请在名册里找{e}的{f}。",
-           "麻烦查询{e}的{f}。"),
+    "en": (
+        "Look up the {f} of {e}.",
+        "Please look up the {f} of {e}.",
+        "Can you look up {e}? I need the {f}.",
+        "Check the {f} of {e}, please.",
+        "Find the {f} of {e} in the town list.",
+    ),
+    "zh": (
+        "查一下{e}的{f}。",
+        "请查{e}的{f}。",
+        "帮我查查{e}的{f}。",
+        "请在名册里找{e}的{f}。",
+        "麻烦查询{e}的{f}。",
+    ),
 }
 
 
@@ -59,8 +78,9 @@ def _exchange(speaker: Speaker, fact: Fact, question: str) -> Exchange:
     lang = speaker.lang
     slots = fact.slots(lang)
     reply = fill(speaker.pick(phrasing_of(fact, lang).replies), slots)
-    return Exchange.of(fill(question, slots), reply, answer=slots["v"], others=speaker.others(fact),
-                       names=(slots["e"],))
+    return Exchange.of(
+        fill(question, slots), reply, answer=slots["v"], others=speaker.others(fact), names=(slots["e"],)
+    )
 
 
 def open_facts_of(speaker: Speaker, entity: Entity) -> list[Fact]:
@@ -129,8 +149,9 @@ def stranger(speaker: Speaker) -> Exchange:
 def stranger_of(speaker: Speaker, fact: Fact) -> Exchange:
     """A question like one on `fact`, about somebody who is not in the town."""
     name = getattr(speaker.invent, MAKERS[fact.entity.kind])()
-    question = fill(speaker.pick(phrasing_of(fact, speaker.lang).asks),
-                    {**fact.slots(speaker.lang), "e": name})
+    question = fill(
+        speaker.pick(phrasing_of(fact, speaker.lang).asks), {**fact.slots(speaker.lang), "e": name}
+    )
     return _refusal(speaker, question, name)
 
 
@@ -142,8 +163,9 @@ def unstated(speaker: Speaker) -> Exchange:
         if reserved(f"{entity.id}/{topic['en'][0]}", unknown.TEST_PART) == speaker.test:
             break
     name = entity.name.to(speaker.lang)
-    return _refusal(speaker, fill(speaker.pick(topic[speaker.lang]),
-                                  {"e": name, **entity.pronouns(speaker.lang)}))
+    return _refusal(
+        speaker, fill(speaker.pick(topic[speaker.lang]), {"e": name, **entity.pronouns(speaker.lang)})
+    )
 
 
 def world_knowledge(speaker: Speaker) -> Exchange:

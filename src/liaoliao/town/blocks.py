@@ -33,9 +33,16 @@ class Exchange:
     refusal: bool = False  # the right reply is "I don't know"
 
     @classmethod
-    def of(cls, user: str, reply: str, *, answer: str = "", others: Sequence[str] = (),
-           names: Sequence[str] = (),
-           refusal: bool = False) -> "Exchange":
+    def of(
+        cls,
+        user: str,
+        reply: str,
+        *,
+        answer: str = "",
+        others: Sequence[str] = (),
+        names: Sequence[str] = (),
+        refusal: bool = False,
+    ) -> "Exchange":
         """A plain exchange without tools."""
         return cls(user, (Message.assistant(reply),), answer, tuple(others), tuple(names), refusal)
 
@@ -60,8 +67,9 @@ class Speaker:
     test: bool = False
     invent: Inventor = field(init=False)
     open_facts: Iterator[Fact] = field(init=False)
-    columns: dict[tuple[str, str], list[Fact]] = field(init=False,
-                                                       default_factory=dict)  # open facts by attribute
+    columns: dict[tuple[str, str], list[Fact]] = field(
+        init=False, default_factory=dict
+    )  # open facts by attribute
     _others: dict[int, tuple[str, ...]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:

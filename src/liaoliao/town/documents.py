@@ -19,7 +19,10 @@ from liaoliao.town.world import Entity, Fact, Kind, Town
 # forms of document, in this proportion
 FORMS = ("portrait",) * 9 + ("group",) * 5 + ("mixed",) * 6 + ("story",) * 4 + ("list",) * 3 + ("lesson",) * 2
 GROUP_FRAMES: Mapping[Kind, str] = {
-    "resident": "family", "place": "walk", "train": "station", "animal": "pets",
+    "resident": "family",
+    "place": "walk",
+    "train": "station",
+    "animal": "pets",
 }
 # kinds of group, weighed so that with the stories each fact of the town is stated equally often
 GROUPS: tuple[Kind, ...] = ("resident",) * 12 + ("place",) * 13 + ("train",) * 3 + ("animal",) * 2
@@ -28,10 +31,20 @@ QUOTE_SHARE = 0.6
 CAST: Mapping[str, Kind] = {"x": "resident", "y": "resident", "p": "place", "c": "animal"}
 # after the title, between items, at the end
 LIST_SEPARATORS: Mapping[Lang, tuple[tuple[str, str, str], ...]] = {
-    "en": ((": ", ", ", "."), (": ", "; ", "."), (", in no order: ", ", ", "."), (" - ", ", ", "."),
-           (" in Willowmere: ", ", ", ".")),
-    "zh": (("：", "，", "。"), ("：", "；", "。"), ("是这样的：", "，", "。"), ("如下：", "，", "。"),
-           ("一览：", "、", "。")),
+    "en": (
+        (": ", ", ", "."),
+        (": ", "; ", "."),
+        (", in no order: ", ", ", "."),
+        (" - ", ", ", "."),
+        (" in Willowmere: ", ", ", "."),
+    ),
+    "zh": (
+        ("：", "，", "。"),
+        ("：", "；", "。"),
+        ("是这样的：", "，", "。"),
+        ("如下：", "，", "。"),
+        ("一览：", "、", "。"),
+    ),
 }
 
 
@@ -182,8 +195,11 @@ class _Scribe:
         slots = {"t": TOWN_NAME[lang], "d": day, "w": weather, **names}
         if entity:
             trade = entity.trade.to(lang)
-            slots |= {"e": entity.name.to(lang), "f": entity.family.to(lang),
-                      "k": f"{article(trade)} {trade}" if lang == "en" else trade}
+            slots |= {
+                "e": entity.name.to(lang),
+                "f": entity.family.to(lang),
+                "k": f"{article(trade)} {trade}" if lang == "en" else trade,
+            }
         return fill(template, slots)
 
 
@@ -196,7 +212,7 @@ def _groups(town: Town, kind: Kind) -> list[tuple[Entity, ...]]:
         return [tuple(entities) for entities in streets.values()]
     size = 4 if kind in ("resident", "train", "animal") else 3
     members = town.of_kind(kind)
-    return [members[i:i + size] for i in range(0, len(members), size)]
+    return [members[i : i + size] for i in range(0, len(members), size)]
 
 
 def _columns(town: Town) -> dict[tuple[Kind, str], list[Fact]]:

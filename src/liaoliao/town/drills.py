@@ -45,12 +45,18 @@ def _words(speaker: Speaker, low: int, high: int) -> list[str]:
 def repeat(speaker: Speaker) -> Exchange:
     """A word, a name, a number or a list, given back unchanged."""
     things: tuple[Callable[[], str], ...] = (
-        lambda: _comma(speaker).join(_words(speaker, 2, 5)), lambda: str(speaker.number(0, 9999)),
-        speaker.invent.person, speaker.invent.place,
+        lambda: _comma(speaker).join(_words(speaker, 2, 5)),
+        lambda: str(speaker.number(0, 9999)),
+        speaker.invent.person,
+        speaker.invent.place,
     )
     thing = speaker.pick(things)()
-    ask = _say(speaker, ("Repeat: {t}", "Say this again: {t}", "Please copy: {t}", "Write {t} once more."),
-               ("重复：{t}", "请照抄：{t}", "再说一遍：{t}", "把{t}再写一次。"), t=thing)
+    ask = _say(
+        speaker,
+        ("Repeat: {t}", "Say this again: {t}", "Please copy: {t}", "Write {t} once more."),
+        ("重复：{t}", "请照抄：{t}", "再说一遍：{t}", "把{t}再写一次。"),
+        t=thing,
+    )
     return Exchange.of(ask, thing)
 
 
@@ -62,11 +68,21 @@ def key_value(speaker: Speaker) -> Exchange:
     colon = ": " if speaker.lang == "en" else "："
     table = _comma(speaker).join(k + colon + v for k, v in zip(keys, vals, strict=True))
     if speaker.chance(0.25):
-        ask = _say(speaker, ("{t}. Which one is {v}?", "{t}. What belongs to {v}?"),
-                   ("{t}。哪个是{v}？", "{t}。{v}对应哪个？"), t=table, v=vals[i])
+        ask = _say(
+            speaker,
+            ("{t}. Which one is {v}?", "{t}. What belongs to {v}?"),
+            ("{t}。哪个是{v}？", "{t}。{v}对应哪个？"),
+            t=table,
+            v=vals[i],
+        )
         return Exchange.of(ask, keys[i])
-    ask = _say(speaker, ("{t}. What is {k}?", "{t}. Tell me {k}.", "{t}. And {k}?"),
-               ("{t}。{k}是什么？", "{t}。请说出{k}。", "{t}。{k}呢？"), t=table, k=keys[i])
+    ask = _say(
+        speaker,
+        ("{t}. What is {k}?", "{t}. Tell me {k}.", "{t}. And {k}?"),
+        ("{t}。{k}是什么？", "{t}。请说出{k}。", "{t}。{k}呢？"),
+        t=table,
+        k=keys[i],
+    )
     return Exchange.of(ask, vals[i])
 
 
@@ -91,17 +107,40 @@ def place_in_list(speaker: Speaker) -> Exchange:
     t = _comma(speaker).join(words)
     kind = speaker.number(0, 3)
     if kind == 0:
-        return Exchange.of(_say(speaker, ("{t}. Which comes first?", "What is the first one of {t}?"),
-                                ("{t}。第一个是什么？", "这些里面第一个是哪个：{t}？"), t=t), words[0])
+        return Exchange.of(
+            _say(
+                speaker,
+                ("{t}. Which comes first?", "What is the first one of {t}?"),
+                ("{t}。第一个是什么？", "这些里面第一个是哪个：{t}？"),
+                t=t,
+            ),
+            words[0],
+        )
     if kind == 1:
-        return Exchange.of(_say(speaker, ("{t}. Which comes last?", "What is the last one of {t}?"),
-                                ("{t}。最后一个是什么？", "这些里面最后一个是哪个：{t}？"), t=t), words[-1])
+        return Exchange.of(
+            _say(
+                speaker,
+                ("{t}. Which comes last?", "What is the last one of {t}?"),
+                ("{t}。最后一个是什么？", "这些里面最后一个是哪个：{t}？"),
+                t=t,
+            ),
+            words[-1],
+        )
     if kind == 2:
-        return Exchange.of(_say(speaker, ("{t}. What comes after {w}?", "{t}. Who follows {w}?"),
-                                ("{t}。{w}后面是什么？", "{t}。{w}的下一个是什么？"), t=t, w=words[i]),
-                           words[i + 1])
-    return Exchange.of(_say(speaker, ("{t}. What comes before {w}?",), ("{t}。{w}前面是什么？",), t=t,
-                            w=words[i + 1]), words[i])
+        return Exchange.of(
+            _say(
+                speaker,
+                ("{t}. What comes after {w}?", "{t}. Who follows {w}?"),
+                ("{t}。{w}后面是什么？", "{t}。{w}的下一个是什么？"),
+                t=t,
+                w=words[i],
+            ),
+            words[i + 1],
+        )
+    return Exchange.of(
+        _say(speaker, ("{t}. What comes before {w}?",), ("{t}。{w}前面是什么？",), t=t, w=words[i + 1]),
+        words[i],
+    )
 
 
 def copy_sum(speaker: Speaker) -> Exchange:
@@ -110,12 +149,20 @@ def copy_sum(speaker: Speaker) -> Exchange:
         a, b, sign = speaker.number(2, 999), speaker.number(2, 999), speaker.pick("+-*")
         if not is_test_sum(a, sign, b):
             break
-    word = {"en": {"+": "plus", "-": "minus", "*": "times"},
-            "zh": {"+": "加", "-": "减", "*": "乘以"}}[speaker.lang][sign]
+    word = {"en": {"+": "plus", "-": "minus", "*": "times"}, "zh": {"+": "加", "-": "减", "*": "乘以"}}[
+        speaker.lang
+    ][sign]
     gap = " " if speaker.lang == "en" else ""
     said = speaker.pick((f"{a}{gap}{word}{gap}{b}", f"{a} {sign} {b}"))
-    return Exchange.of(_say(speaker, ("Write without spaces: {s}", "As a sum: {s}", "Write with signs: {s}"),
-                            ("写成算式：{s}", "去掉空格：{s}", "用符号写出：{s}"), s=said), f"{a}{sign}{b}")
+    return Exchange.of(
+        _say(
+            speaker,
+            ("Write without spaces: {s}", "As a sum: {s}", "Write with signs: {s}"),
+            ("写成算式：{s}", "去掉空格：{s}", "用符号写出：{s}"),
+            s=said,
+        ),
+        f"{a}{sign}{b}",
+    )
 
 
 def spelling(speaker: Speaker) -> Exchange:
@@ -123,10 +170,24 @@ def spelling(speaker: Speaker) -> Exchange:
     word = speaker.invent.word() if speaker.lang == "en" else speaker.invent.word() + speaker.invent.word()
     letters = "-".join(word)
     if speaker.chance(0.5):
-        return Exchange.of(_say(speaker, ("Spell {w}.", "Letter by letter: {w}"),
-                                ("一个字一个字写：{w}", "把{w}拆开。"), w=word), letters)
-    return Exchange.of(_say(speaker, ("Put together: {w}", "Which word is {w}?"),
-                            ("合在一起：{w}", "{w}连起来是什么？"), w=letters), word)
+        return Exchange.of(
+            _say(
+                speaker,
+                ("Spell {w}.", "Letter by letter: {w}"),
+                ("一个字一个字写：{w}", "把{w}拆开。"),
+                w=word,
+            ),
+            letters,
+        )
+    return Exchange.of(
+        _say(
+            speaker,
+            ("Put together: {w}", "Which word is {w}?"),
+            ("合在一起：{w}", "{w}连起来是什么？"),
+            w=letters,
+        ),
+        word,
+    )
 
 
 def tiny_reading(speaker: Speaker) -> Exchange:
@@ -151,19 +212,26 @@ def _tiny_values(speaker: Speaker, table: str, number: int) -> list[str]:
 
 
 TINY: dict[Lang, tuple[tuple[str, str, str], ...]] = {
-    "en": (("{n} has {v} keys.", "How many keys does {n} have?", "number"),
-           ("{n} lives in {v}.", "Where does {n} live?", "word"),
-           ("{n} ate {v}.", "What did {n} eat?", "food"),
-           ("{n} enjoys {v}.", "What does {n} enjoy?", "hobby"),
-           ("The hat of {n} is {v}.", "What colour is the hat of {n}?", "door"),
-           ("{n} walked to {v}.", "Where did {n} walk?", "word"),
-           ("{n} is {v} years old.", "How old is {n}?", "number"),
-           ("{n} paid {v} coins.", "How many coins did {n} pay?", "number")),
-    "zh": (("{n}有{v}把钥匙。", "{n}有几把钥匙？", "number"), ("{n}住在{v}。", "{n}住在哪里？", "word"),
-           ("{n}吃了{v}。", "{n}吃了什么？", "food"),
-           ("{n}喜欢{v}。", "{n}喜欢什么？", "hobby"), ("{n}的帽子是{v}。", "{n}的帽子是什么颜色？", "door"),
-           ("{n}走到了{v}。", "{n}走到了哪里？", "word"),
-           ("{n}今年{v}岁。", "{n}今年几岁？", "number"), ("{n}付了{v}元。", "{n}付了几元？", "number")),
+    "en": (
+        ("{n} has {v} keys.", "How many keys does {n} have?", "number"),
+        ("{n} lives in {v}.", "Where does {n} live?", "word"),
+        ("{n} ate {v}.", "What did {n} eat?", "food"),
+        ("{n} enjoys {v}.", "What does {n} enjoy?", "hobby"),
+        ("The hat of {n} is {v}.", "What colour is the hat of {n}?", "door"),
+        ("{n} walked to {v}.", "Where did {n} walk?", "word"),
+        ("{n} is {v} years old.", "How old is {n}?", "number"),
+        ("{n} paid {v} coins.", "How many coins did {n} pay?", "number"),
+    ),
+    "zh": (
+        ("{n}有{v}把钥匙。", "{n}有几把钥匙？", "number"),
+        ("{n}住在{v}。", "{n}住在哪里？", "word"),
+        ("{n}吃了{v}。", "{n}吃了什么？", "food"),
+        ("{n}喜欢{v}。", "{n}喜欢什么？", "hobby"),
+        ("{n}的帽子是{v}。", "{n}的帽子是什么颜色？", "door"),
+        ("{n}走到了{v}。", "{n}走到了哪里？", "word"),
+        ("{n}今年{v}岁。", "{n}今年几岁？", "number"),
+        ("{n}付了{v}元。", "{n}付了几元？", "number"),
+    ),
 }
 
 
@@ -194,7 +262,17 @@ def text_tale(speaker: Speaker) -> str:
 
 
 CONVERSATIONS: tuple[Callable[[Speaker], Exchange], ...] = (
-    repeat, repeat, key_value, key_value, key_value, place_in_list, place_in_list, copy_sum, copy_sum,
-    spelling, tiny_reading, tiny_reading,
+    repeat,
+    repeat,
+    key_value,
+    key_value,
+    key_value,
+    place_in_list,
+    place_in_list,
+    copy_sum,
+    copy_sum,
+    spelling,
+    tiny_reading,
+    tiny_reading,
 )
 TEXTS: tuple[Callable[[Speaker], str], ...] = (text_again, text_table, text_tale)

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from liaoliao.town.words import Lang
 
-_REFUSALS: dict[Lang, tuple[str, ...]] = {"en": ("don't know", "don’t know", "do not know"),
-                                          "zh": ("不知道",)}
+_REFUSALS: dict[Lang, tuple[str, ...]] = {
+    "en": ("don't know", "don’t know", "do not know"),
+    "zh": ("不知道",),
+}
 _NUMBER = re.compile(r"\d+(?::\d+)?")
 
 
@@ -43,14 +45,15 @@ def holds_only(text: str, answer: str, others: Sequence[str], lang: Lang, names:
     longer = [other for other in others if answer in other]  # 贾敏云 is not a way to say 贾敏
     if not holds(text, answer, lang) or any(holds(text, other, lang) for other in longer):
         return False
-    rest = re.sub(re.escape(answer), " ", text,
-                  flags=re.IGNORECASE)  # so that no other value is found inside the answer
+    rest = re.sub(
+        re.escape(answer), " ", text, flags=re.IGNORECASE
+    )  # so that no other value is found inside the answer
     return not any(holds(rest, other, lang) for other in others) and not (numbers(answer) and numbers(rest))
 
 
 def _whole(text: str, start: int, end: int, lang: Lang) -> bool:
-    before, first = text[start - 1:start], text[start]
-    last, after = text[end - 1], text[end:end + 1]
+    before, first = text[start - 1 : start], text[start]
+    last, after = text[end - 1], text[end : end + 1]
     return not (_joined(before, first, lang) or _joined(last, after, lang))
 
 

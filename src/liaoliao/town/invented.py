@@ -34,16 +34,20 @@ _NOUNS = (
     "Basket Walnut Beetle Umbrella Hammer Wagon Pebble Saddle Teapot Parrot Chimney"
 ).split()
 _SURNAMES = "冯董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛阎余潘杜戴夏钟汪田任姜范方姚谭廖邹熊孟秦"
-_GIVEN = ("安波超晨丹恩飞刚浩辉佳健洁军凯康岚磊莉亮琳玲龙露梅敏娜楠宁"
-          "鹏平琪强晴然瑞珊帅涛婷薇伟霞翔鑫萱艳洋瑶毅莹勇宇远云泽珍志舟竹卓子祖")
-_CHARACTERS = ("山水木火土风云石田禾竹米草花果叶根枝虫鱼牛羊鹿鹤蛙贝玉珠线布衣帽鞋"
-               "碗盘勺刀锅灯笔墨纸书画琴鼓钟铃船车轮桥路门窗墙瓦井塔亭")
+_GIVEN = (
+    "安波超晨丹恩飞刚浩辉佳健洁军凯康岚磊莉亮琳玲龙露梅敏娜楠宁"
+    "鹏平琪强晴然瑞珊帅涛婷薇伟霞翔鑫萱艳洋瑶毅莹勇宇远云泽珍志舟竹卓子祖"
+)
+_CHARACTERS = (
+    "山水木火土风云石田禾竹米草花果叶根枝虫鱼牛羊鹿鹤蛙贝玉珠线布衣帽鞋"
+    "碗盘勺刀锅灯笔墨纸书画琴鼓钟铃船车轮桥路门窗墙瓦井塔亭"
+)
 _TRADES = ("面包店", "茶馆", "饭馆", "客栈", "玩具店", "书店", "花店", "裁缝铺")
 _PET_CHARACTERS = "咪哈嘟喵汪旺贝波卡可拉露妮帕丝塔托娃西雅桃梨枣杏莓椰"
 _TAKEN = frozenset(
     [en for en, _ in (*names.WOMEN, *names.MEN, *names.ANIMALS)]
-    + [zh for _, zh in (*names.TRAINS, *names.ANIMALS)] + [zh for _, places, _ in names.PLACES for _,
-                                                           zh in places]
+    + [zh for _, zh in (*names.TRAINS, *names.ANIMALS)]
+    + [zh for _, places, _ in names.PLACES for _, zh in places]
     + [en for _, places, _ in names.PLACES for en, _ in places]
 )
 
@@ -131,8 +135,11 @@ class Inventor:
 
     def _village_en(self) -> str:
         middle = pick(self.rng, _LAST) if self.rng.random() < 0.5 else ""
-        return pick(self.rng, _FIRST) + middle + pick(self.rng,
-                                                      ("ton", "ville", "field", "burg", "port", "wood"))
+        return (
+            pick(self.rng, _FIRST)
+            + middle
+            + pick(self.rng, ("ton", "ville", "field", "burg", "port", "wood"))
+        )
 
     def _village_zh(self) -> str:
         return self._word_zh() + pick(self.rng, "村庄寨")

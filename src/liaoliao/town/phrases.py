@@ -1,6 +1,6 @@
 """One door to all phrasing tables.
 
-    PHRASES["place", "opens"]["en"].asks[0]  -> "When does {e} open?"
+PHRASES["place", "opens"]["en"].asks[0]  -> "When does {e} open?"
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Preference pairs: a right, short, polite reply beside a wrong, rude, rambling or made-up one.
 
-    "When does the Old Mill open?" -> "The Old Mill opens at 7:30." beside "The Old Mill opens at 9:15."
+"When does the Old Mill open?" -> "The Old Mill opens at 7:30." beside "The Old Mill opens at 9:15."
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,16 +16,32 @@ from liaoliao.town.words import Lang, article, deal, join
 from liaoliao.town.world import Town
 
 RUDE: Mapping[Lang, tuple[str, ...]] = {
-    "en": ("Why should I tell you?", "Leave me alone.", "What a silly question.", "Find out yourself.",
-           "I do not care."),
+    "en": (
+        "Why should I tell you?",
+        "Leave me alone.",
+        "What a silly question.",
+        "Find out yourself.",
+        "I do not care.",
+    ),
     "zh": ("凭什么告诉你？", "别烦我。", "这问题真蠢。", "自己去查。", "我才不管呢。"),
 }
 RAMBLING: Mapping[Lang, tuple[str, ...]] = {
-    "en": ("Well, let me think about this for a while.", "There is so much to say here.",
-           "As I always say, talk is a fine thing.", "By the way, the sky is wide.",
-           "One could go on and on.", "But where was I?"),
-    "zh": ("嗯，让我想一想再说。", "这个说来话长。", "我常说，聊天是件好事。", "顺便说一句，天很宽。",
-           "还可以一直说下去。", "我刚才说到哪儿了？"),
+    "en": (
+        "Well, let me think about this for a while.",
+        "There is so much to say here.",
+        "As I always say, talk is a fine thing.",
+        "By the way, the sky is wide.",
+        "One could go on and on.",
+        "But where was I?",
+    ),
+    "zh": (
+        "嗯，让我想一想再说。",
+        "这个说来话长。",
+        "我常说，聊天是件好事。",
+        "顺便说一句，天很宽。",
+        "还可以一直说下去。",
+        "我刚才说到哪儿了？",
+    ),
 }
 
 
@@ -36,8 +52,9 @@ def preferences(town: Town, lang: Lang, rng: Random) -> Iterator[Preference]:
         speaker.invent.forget()
         turns, rejected = _pair(speaker, kind)
         history = tuple(message for turn in turns[:-1] for message in turn.messages)
-        yield Preference((*history, Message.user(turns[-1].user)), turns[-1].replies[-1],
-                         Message.assistant(rejected))
+        yield Preference(
+            (*history, Message.user(turns[-1].user)), turns[-1].replies[-1], Message.assistant(rejected)
+        )
 
 
 def _pair(speaker: Speaker, kind: str) -> tuple[list[Exchange], str]:

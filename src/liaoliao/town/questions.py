@@ -108,9 +108,15 @@ def _question(turns: Sequence[Exchange], kind: QuestionKind, lang: Lang) -> Ques
     earlier = () if kind == "followup-nohistory" else turns[:-1]
     history = [message for turn in earlier for message in turn.messages]
     return Question(
-        messages=(*history, Message.user(last.user)), tools=(), kind=kind, lang=lang,
+        messages=(*history, Message.user(last.user)),
+        tools=(),
+        kind=kind,
+        lang=lang,
         answerable=not last.refusal,
-        answer=last.answer, others=last.others, names=last.names, gold=last.replies,
+        answer=last.answer,
+        others=last.others,
+        names=last.names,
+        gold=last.replies,
     )
 
 
@@ -163,6 +169,10 @@ def _known(speaker: Speaker) -> Iterator[list[Exchange]]:
 
 # where the questions of each kind come from, by turns
 _SOURCES: Mapping[QuestionKind, tuple[Source, ...]] = {
-    "facts": (_facts,), "reading": (_reading,), "followup": (_told, _followups),
-    "followup-nohistory": (_told, _followups), "arithmetic": (_arithmetic,), "unanswerable": (_unknown, _known),
+    "facts": (_facts,),
+    "reading": (_reading,),
+    "followup": (_told, _followups),
+    "followup-nohistory": (_told, _followups),
+    "arithmetic": (_arithmetic,),
+    "unanswerable": (_unknown, _known),
 }

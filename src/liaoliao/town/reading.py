@@ -17,35 +17,91 @@ from liaoliao.town.reading_kinds import NOTICES, Field, Kinds
 from liaoliao.town.reading_stories import STORIES
 from liaoliao.town.words import Both, Lang, article, join
 
-ITEMS = tuple(Both(en, zh) for en, zh in (
-    ("silver ring", "银戒指"), ("leather glove", "皮手套"), ("umbrella", "雨伞"), ("wooden flute", "木笛"),
-    ("red scarf", "红围巾"),
-    ("pocket watch", "怀表"), ("straw hat", "草帽"), ("brass key", "铜钥匙"), ("picture book", "图画书"),
-    ("tea cup", "茶杯"),
-    ("walking stick", "手杖"), ("paper lantern", "纸灯笼"), ("violin bow", "琴弓"), ("lunch box", "饭盒"),
-    ("fur cap", "皮帽"), ("sewing kit", "针线包"),
-))
+ITEMS = tuple(
+    Both(en, zh)
+    for en, zh in (
+        ("silver ring", "银戒指"),
+        ("leather glove", "皮手套"),
+        ("umbrella", "雨伞"),
+        ("wooden flute", "木笛"),
+        ("red scarf", "红围巾"),
+        ("pocket watch", "怀表"),
+        ("straw hat", "草帽"),
+        ("brass key", "铜钥匙"),
+        ("picture book", "图画书"),
+        ("tea cup", "茶杯"),
+        ("walking stick", "手杖"),
+        ("paper lantern", "纸灯笼"),
+        ("violin bow", "琴弓"),
+        ("lunch box", "饭盒"),
+        ("fur cap", "皮帽"),
+        ("sewing kit", "针线包"),
+    )
+)
 _DAYS = tuple(Both(en, zh) for en, zh in zip(DAYS["en"], DAYS["zh"], strict=True))
-_SKIES = tuple(Both(en, zh) for en, zh in (
-    ("clear", "晴天"), ("grey", "阴天"), ("rainy", "下雨"), ("windy", "刮风"), ("foggy", "大雾"),
-    ("stormy", "雷雨"), ("snowy", "下雪"),
-    ("cloudy", "多云"), ("dry", "干燥"), ("wet", "潮湿"),
-))
-_THEMES = tuple(Both(en, zh) for en, zh in (
-    ("bees", "蜜蜂"), ("ships", "帆船"), ("stars", "星空"), ("trees", "树木"), ("kings", "国王"),
-    ("cheese", "奶酪"), ("clocks", "钟表"),
-    ("whales", "鲸鱼"), ("bridges", "桥梁"), ("dragons", "恶龙"), ("maps", "地图"), ("volcanoes", "火山"),
-    ("shells", "贝壳"), ("castles", "城堡"),
-))
-_INSTRUMENTS = tuple(Both(en, zh) for en, zh in (
-    ("violin", "小提琴"), ("flute", "长笛"), ("drum", "大鼓"), ("trumpet", "小号"), ("harp", "竖琴"),
-    ("guitar", "吉他"), ("piano", "钢琴"),
-    ("cello", "大提琴"), ("organ", "风琴"), ("banjo", "班卓琴"), ("tuba", "大号"), ("bell", "编钟"),
-))
+_SKIES = tuple(
+    Both(en, zh)
+    for en, zh in (
+        ("clear", "晴天"),
+        ("grey", "阴天"),
+        ("rainy", "下雨"),
+        ("windy", "刮风"),
+        ("foggy", "大雾"),
+        ("stormy", "雷雨"),
+        ("snowy", "下雪"),
+        ("cloudy", "多云"),
+        ("dry", "干燥"),
+        ("wet", "潮湿"),
+    )
+)
+_THEMES = tuple(
+    Both(en, zh)
+    for en, zh in (
+        ("bees", "蜜蜂"),
+        ("ships", "帆船"),
+        ("stars", "星空"),
+        ("trees", "树木"),
+        ("kings", "国王"),
+        ("cheese", "奶酪"),
+        ("clocks", "钟表"),
+        ("whales", "鲸鱼"),
+        ("bridges", "桥梁"),
+        ("dragons", "恶龙"),
+        ("maps", "地图"),
+        ("volcanoes", "火山"),
+        ("shells", "贝壳"),
+        ("castles", "城堡"),
+    )
+)
+_INSTRUMENTS = tuple(
+    Both(en, zh)
+    for en, zh in (
+        ("violin", "小提琴"),
+        ("flute", "长笛"),
+        ("drum", "大鼓"),
+        ("trumpet", "小号"),
+        ("harp", "竖琴"),
+        ("guitar", "吉他"),
+        ("piano", "钢琴"),
+        ("cello", "大提琴"),
+        ("organ", "风琴"),
+        ("banjo", "班卓琴"),
+        ("tuba", "大号"),
+        ("bell", "编钟"),
+    )
+)
 _TABLES: Mapping[str, Sequence[Both]] = {
-    "job": values.JOBS, "food": values.FOODS, "species": values.SPECIES, "coat": values.COATS, "item": ITEMS,
+    "job": values.JOBS,
+    "food": values.FOODS,
+    "species": values.SPECIES,
+    "coat": values.COATS,
+    "item": ITEMS,
     "door": values.DOORS,
-    "hobby": values.HOBBIES, "day": _DAYS, "sky": _SKIES, "theme": _THEMES, "instrument": _INSTRUMENTS,
+    "hobby": values.HOBBIES,
+    "day": _DAYS,
+    "sky": _SKIES,
+    "theme": _THEMES,
+    "instrument": _INSTRUMENTS,
 }
 _HOURS: Mapping[str, tuple[int, int]] = {"morning": (5, 13), "time": (9, 20), "evening": (15, 22)}
 KINDS: Kinds = {**NOTICES, **STORIES}
@@ -55,7 +111,14 @@ _ORDERS: Mapping[Lang, tuple[str, ...]] = {
 }
 
 
-NUM_SUBJECTS = (1, 1, 1, 2, 2, 3)  # most notices are about one person or place; with more, names must be matched too
+NUM_SUBJECTS = (
+    1,
+    1,
+    1,
+    2,
+    2,
+    3,
+)  # most notices are about one person or place; with more, names must be matched too
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +161,11 @@ def _text(speaker: Speaker, *, drop: bool = False) -> tuple[str, list[Record], t
     number = max(low, min(high, speaker.pick(NUM_SUBJECTS)))
     subjects = [getattr(speaker.invent, kind.subject)() for _ in range(number)]
     used: set[str] = set()
-    records = [Record(subject, field, _value(speaker, field.type,
-                                             used)) for subject in subjects for field in kind.fields]
+    records = [
+        Record(subject, field, _value(speaker, field.type, used))
+        for subject in subjects
+        for field in kind.fields
+    ]
     missing = None
     if drop or speaker.chance(0.3):
         left_out = records.pop(speaker.number(0, len(records) - 1))
@@ -114,9 +180,13 @@ def _question(speaker: Speaker, record: Record, records: Sequence[Record]) -> Ex
     slots = _slots(record)
     alike = [other for other in records if other.field.type == record.field.type]
     others = tuple(other.value for other in alike if other is not record)
-    return Exchange.of(fill(speaker.pick(record.field.asks), slots), fill(record.field.says[0], slots),
-                       answer=record.value,
-                       others=others, names=(record.subject,))
+    return Exchange.of(
+        fill(speaker.pick(record.field.asks), slots),
+        fill(record.field.says[0], slots),
+        answer=record.value,
+        others=others,
+        names=(record.subject,),
+    )
 
 
 def _unanswered(speaker: Speaker, missing: tuple[str, Field]) -> Exchange:

@@ -1,6 +1,6 @@
 """School exercises in talk: counting, comparing, spelling, days, opposites, translation.
 
-    "Count from 3 to 7." -> "3, 4, 5, 6, 7."
+"Count from 3 to 7." -> "3, 4, 5, 6, 7."
 """
 
 from liaoliao.town import values
@@ -12,8 +12,9 @@ from liaoliao.town.words import Both, article
 
 def school(speaker: Speaker) -> Exchange:
     """Any one exercise."""
-    return speaker.pick((count, count, compare, compare, spell, spell, days, opposite, translate, translate,
-                         translate))(speaker)
+    return speaker.pick(
+        (count, count, compare, compare, spell, spell, days, opposite, translate, translate, translate)
+    )(speaker)
 
 
 def count(speaker: Speaker) -> Exchange:
@@ -22,8 +23,13 @@ def count(speaker: Speaker) -> Exchange:
     numbers = [str(low + i) for i in range(length)]
     high = numbers[-1]
     if speaker.lang == "en":
-        ask = speaker.pick((f"Count from {low} to {high}.", f"Please count from {low} to {high}.",
-                            f"Say the numbers from {low} to {high}."))
+        ask = speaker.pick(
+            (
+                f"Count from {low} to {high}.",
+                f"Please count from {low} to {high}.",
+                f"Say the numbers from {low} to {high}.",
+            )
+        )
         return Exchange.of(ask, ", ".join(numbers) + ".")
     ask = speaker.pick((f"从{low}数到{high}。", f"请从{low}数到{high}。", f"说出{low}到{high}的数。"))
     return Exchange.of(ask, "，".join(numbers) + "。")
@@ -34,15 +40,32 @@ def compare(speaker: Speaker) -> Exchange:
     one, other = speaker.rng.sample(range(1, 100), 2)
     large, small = max(one, other), min(one, other)
     if speaker.lang == "en":
-        return Exchange.of(*speaker.pick((
-            (f"Which is larger, {one} or {other}?", f"{large} is larger."),
-            (f"Which is smaller, {one} or {other}?", f"{small} is smaller."),
-            (f"Is {one} more than {other}?",
-             f"Yes, {one} is more than {other}." if one > other else f"No, {one} is less than {other}."))))
-    return Exchange.of(*speaker.pick((
-        (f"{one}和{other}哪个大？", f"{large}更大。"), (f"{one}和{other}哪个小？", f"{small}更小。"),
-        (f"{one}比{other}大吗？",
-         f"是的，{one}比{other}大。" if one > other else f"不，{one}比{other}小。"))))
+        return Exchange.of(
+            *speaker.pick(
+                (
+                    (f"Which is larger, {one} or {other}?", f"{large} is larger."),
+                    (f"Which is smaller, {one} or {other}?", f"{small} is smaller."),
+                    (
+                        f"Is {one} more than {other}?",
+                        f"Yes, {one} is more than {other}."
+                        if one > other
+                        else f"No, {one} is less than {other}.",
+                    ),
+                )
+            )
+        )
+    return Exchange.of(
+        *speaker.pick(
+            (
+                (f"{one}和{other}哪个大？", f"{large}更大。"),
+                (f"{one}和{other}哪个小？", f"{small}更小。"),
+                (
+                    f"{one}比{other}大吗？",
+                    f"是的，{one}比{other}大。" if one > other else f"不，{one}比{other}小。",
+                ),
+            )
+        )
+    )
 
 
 def spell(speaker: Speaker) -> Exchange:
@@ -52,9 +75,13 @@ def spell(speaker: Speaker) -> Exchange:
         ask = speaker.pick((f"Spell {word}.", f"How do you spell {word}?", f"Please spell the word {word}."))
         return Exchange.of(ask, "-".join(word) + ".")
     word = speaker.invent.word()
-    ask, reply = speaker.pick(((f"“{word}”的第一个字是什么？", f"第一个字是“{word[0]}”。"),
-                               (f"“{word}”最后一个字是什么？", f"最后一个字是“{word[-1]}”。"),
-                               (f"请把“{word}”一个字一个字地念出来。", "，".join(word) + "。")))
+    ask, reply = speaker.pick(
+        (
+            (f"“{word}”的第一个字是什么？", f"第一个字是“{word[0]}”。"),
+            (f"“{word}”最后一个字是什么？", f"最后一个字是“{word[-1]}”。"),
+            (f"请把“{word}”一个字一个字地念出来。", "，".join(word) + "。"),
+        )
+    )
     return Exchange.of(ask, reply)
 
 
@@ -66,10 +93,22 @@ def days(speaker: Speaker) -> Exchange:
     day, after = table[i], table[(i + 1) % len(table)]
     if speaker.lang == "en":
         what = "month" if months else "day"
-        return Exchange.of(*speaker.pick(((f"Which {what} comes after {day}?", f"After {day} comes {after}."),
-                                          (f"Which {what} is before {after}?", f"Before {after} is {day}."))))
-    return Exchange.of(*speaker.pick(((f"{day}的下一个是什么？", f"{day}过后是{after}。"),
-                                      (f"{after}的前面是什么？", f"{after}前面是{day}。"))))
+        return Exchange.of(
+            *speaker.pick(
+                (
+                    (f"Which {what} comes after {day}?", f"After {day} comes {after}."),
+                    (f"Which {what} is before {after}?", f"Before {after} is {day}."),
+                )
+            )
+        )
+    return Exchange.of(
+        *speaker.pick(
+            (
+                (f"{day}的下一个是什么？", f"{day}过后是{after}。"),
+                (f"{after}的前面是什么？", f"{after}前面是{day}。"),
+            )
+        )
+    )
 
 
 def opposite(speaker: Speaker) -> Exchange:
@@ -78,11 +117,14 @@ def opposite(speaker: Speaker) -> Exchange:
     if speaker.chance(0.5):
         one, other = other, one
     if speaker.lang == "en":
-        return Exchange.of(speaker.pick((f"What is the opposite of {one}?",
-                                         f"Tell me the opposite of {one}.")),
-                           f"The opposite of {one} is {other}.")
-    return Exchange.of(speaker.pick((f"“{one}”的反义词是什么？", f"请说出“{one}”的反义词。")),
-                       f"“{one}”的反义词是“{other}”。")
+        return Exchange.of(
+            speaker.pick((f"What is the opposite of {one}?", f"Tell me the opposite of {one}.")),
+            f"The opposite of {one} is {other}.",
+        )
+    return Exchange.of(
+        speaker.pick((f"“{one}”的反义词是什么？", f"请说出“{one}”的反义词。")),
+        f"“{one}”的反义词是“{other}”。",
+    )
 
 
 # simple sentences with a slot {v}, for translation
@@ -115,6 +157,7 @@ def translate(speaker: Speaker) -> Exchange:
     english = pattern.en.format(v=value.en, a=article(value.en))
     chinese = pattern.zh.format(v=value.zh, m=values.MEASURES.get(value.zh, "只"))
     if speaker.lang == "en":
-        return Exchange.of(speaker.pick((f"Translate into Chinese: {english}", f"Say in Chinese: {english}")),
-                           chinese)
+        return Exchange.of(
+            speaker.pick((f"Translate into Chinese: {english}", f"Say in Chinese: {english}")), chinese
+        )
     return Exchange.of(speaker.pick((f"翻译成英文：{chinese}", f"用英文怎么说：{chinese}")), english)

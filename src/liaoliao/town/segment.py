@@ -20,8 +20,11 @@ def segment_words(text: str) -> list[str]:
     pieces: list[str] = []
     start = 0
     while start < len(text):
-        end = _other_run(text, start) if not _is_chinese(text[start]) else _word_end(text, start, words,
-                                                                                     longest)
+        end = (
+            _other_run(text, start)
+            if not _is_chinese(text[start])
+            else _word_end(text, start, words, longest)
+        )
         pieces.append(text[start:end])
         start = end
     return pieces

@@ -28,8 +28,9 @@ def _one(make: Callable[[Speaker], Exchange]) -> Callable[[Speaker], list[Exchan
 
 
 def _questions(speaker: Speaker) -> list[Exchange]:
-    return [asking.fact_exchange(speaker, next(speaker.open_facts)) for _ in range(speaker.pick((1, 2, 2, 3,
-                                                                                                 4)))]
+    return [
+        asking.fact_exchange(speaker, next(speaker.open_facts)) for _ in range(speaker.pick((1, 2, 2, 3, 4)))
+    ]
 
 
 def _unknowns(speaker: Speaker) -> list[Exchange]:
@@ -48,16 +49,25 @@ def _sums(speaker: Speaker) -> list[Exchange]:
 
 
 def _chat(speaker: Speaker) -> list[Exchange]:
-    turns = [smalltalk.greeting(speaker), smalltalk.middle(speaker), smalltalk.who(speaker),
-             smalltalk.farewell(speaker)]
+    turns = [
+        smalltalk.greeting(speaker),
+        smalltalk.middle(speaker),
+        smalltalk.who(speaker),
+        smalltalk.farewell(speaker),
+    ]
     return [turn for turn in turns if speaker.chance(0.6)] or turns[1:2]
 
 
 def _mixed(speaker: Speaker) -> list[Exchange]:
     """A greeting, two things of different kinds, a thank-you."""
-    middle = [asking.fact_exchange(speaker, next(speaker.open_facts)), sums.bare_sum(speaker),
-              school.school(speaker),
-              asking.unknowns(speaker), smalltalk.who(speaker), asking.look_ups(speaker)]
+    middle = [
+        asking.fact_exchange(speaker, next(speaker.open_facts)),
+        sums.bare_sum(speaker),
+        school.school(speaker),
+        asking.unknowns(speaker),
+        smalltalk.who(speaker),
+        asking.look_ups(speaker),
+    ]
     turns = speaker.rng.sample(middle, 2)
     if speaker.chance(0.5):
         turns.insert(0, smalltalk.greeting(speaker))
@@ -87,9 +97,19 @@ MAKERS: _Makers = {
 }
 # how often each kind of conversation comes, beside the others
 WEIGHTS: Mapping[str, int] = {
-    "questions": 16, "followups": 10, "switches": 4, "told": 8, "lost thread": 2, "reading": 30,
+    "questions": 16,
+    "followups": 10,
+    "switches": 4,
+    "told": 8,
+    "lost thread": 2,
+    "reading": 30,
     "reading without answer": 2,
-    "unknown": 9, "sums": 14, "look-ups": 4, "school": 4, "chat": 4, "mixed": 5,
+    "unknown": 9,
+    "sums": 14,
+    "look-ups": 4,
+    "school": 4,
+    "chat": 4,
+    "mixed": 5,
 }
 
 

@@ -1,7 +1,7 @@
 """The two tools of the town: a calculator, and a look-up of what the town knows.
 
-    run_tool("calculator", '{"expression": "47+38"}')                             -> "85"
-    run_tool("lookup", '{"name": "the Old Mill", "field": "opening time"}')       -> "7:30"
+run_tool("calculator", '{"expression": "47+38"}')                             -> "85"
+run_tool("lookup", '{"name": "the Old Mill", "field": "opening time"}')       -> "7:30"
 """
 
 import ast
@@ -21,13 +21,19 @@ MAX_EXPRESSION = 200
 MAX_NUMBER = 10**12
 NOT_FOUND: Mapping[Lang, str] = {"en": "not found", "zh": "没有找到"}
 _OPERATORS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
 }
 
 
 def _tool(name: str, description: str, *fields: str) -> Tool:
-    schema = {"type": "object", "properties": {key: {"type": "string"} for key in fields},
-              "required": list(fields)}
+    schema = {
+        "type": "object",
+        "properties": {key: {"type": "string"} for key in fields},
+        "required": list(fields),
+    }
     return Tool(name=name, description=description, parameters=schema)
 
 

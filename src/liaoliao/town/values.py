@@ -46,7 +46,7 @@ MONTHS = tuple(
     Both(name, f"{number}月")
     for number, name in enumerate(
         "January February March April May June July August September October November December".split(),
-        start=1
+        start=1,
     )
 )
 DOORS = _both(
@@ -61,8 +61,7 @@ COATS = _both(
 DESTINATIONS = _both(
     "Larkhaven, Pinebury, Saltmouth, Greywick, Otterford, Appledale, Ravenhill, Foxbridge, Stormbay, "
     "Millbrook, Goldsand, Deerfield, Cloudrest, Redcliff, Ironport, Honeywell",
-    "云雀港 松堡 盐口镇 灰水镇 水獭渡 苹果谷 乌鸦岭 狐桥镇 风暴湾 磨坊溪 金沙滩 鹿野 云歇山 赤崖 铁港 "
-    "蜜泉镇",
+    "云雀港 松堡 盐口镇 灰水镇 水獭渡 苹果谷 乌鸦岭 狐桥镇 风暴湾 磨坊溪 金沙滩 鹿野 云歇山 赤崖 铁港 蜜泉镇",
 )
 SPECIES = _both(
     "dog, cat, goat, hen, duck, goose, rabbit, pony, donkey, sheep, pig, tortoise, parrot, hedgehog, cow, "

@@ -23,8 +23,15 @@ Kind = Literal["resident", "place", "train", "animal"]
 # attribute -> the type of its values; values of one type are each other's distractors
 ATTRIBUTES: dict[Kind, dict[str, str]] = {
     "resident": {"job": "job", "home": "street", "food": "food", "hobby": "hobby", "birthday": "month"},
-    "place": {"owner": "person", "street": "street", "opens": "time", "closes": "time", "door": "colour",
-              "speciality": "ware", "price": "price"},
+    "place": {
+        "owner": "person",
+        "street": "street",
+        "opens": "time",
+        "closes": "time",
+        "door": "colour",
+        "speciality": "ware",
+        "price": "price",
+    },
     "train": {"destination": "town", "departs": "time", "platform": "platform", "fare": "price"},
     "animal": {"owner": "person", "species": "species", "coat": "coat", "likes": "thing"},
 }
@@ -107,7 +114,8 @@ def build_town(seed: int = 0) -> Town:
     entities = (*_residents(), *_places(), *_trains(), *_animals())
     decks = {
         (kind, attribute): _values(kind, attribute, entities, rng)
-        for kind, attributes in ATTRIBUTES.items() for attribute in attributes
+        for kind, attributes in ATTRIBUTES.items()
+        for attribute in attributes
     }
     facts: list[Fact] = []
     for entity in entities:
@@ -129,8 +137,9 @@ def _index(seed: int, entities: tuple[Entity, ...], facts: tuple[Fact, ...]) -> 
 
 def _held_back(entity: Entity, seed: int) -> frozenset[str]:
     """About HELD_BACK_PART of the entity's attributes, by hash; at least one, never all."""
-    attributes = sorted(ATTRIBUTES[entity.kind],
-                        key=lambda attribute: share(f"{seed}/{entity.id}/{attribute}"))
+    attributes = sorted(
+        ATTRIBUTES[entity.kind], key=lambda attribute: share(f"{seed}/{entity.id}/{attribute}")
+    )
     wanted = HELD_BACK_PART * len(attributes)
     number = int(wanted) + (share(f"{seed}/{entity.id}") < wanted % 1)
     return frozenset(attributes[:number])
@@ -143,18 +152,23 @@ def _residents() -> list[Entity]:
         for j in range(4):
             pool, gender = (names.WOMEN, "f") if j % 2 == i % 2 else (names.MEN, "m")
             given_en, given_zh = pool[2 * i + j // 2]
-            residents.append(Entity(
-                id=f"resident-{4 * i + j}", kind="resident",
-                name=Both(f"{given_en} {surname_en}", surname_zh + given_zh),
-                gender="f" if gender == "f" else "m", family=Both(surname_en, surname_zh),
-            ))
+            residents.append(
+                Entity(
+                    id=f"resident-{4 * i + j}",
+                    kind="resident",
+                    name=Both(f"{given_en} {surname_en}", surname_zh + given_zh),
+                    gender="f" if gender == "f" else "m",
+                    family=Both(surname_en, surname_zh),
+                )
+            )
     return residents
 
 
 def _places() -> list[Entity]:
     return [
         Entity(id=f"place-{6 * i + j}", kind="place", name=Both(*name), trade=Both(*trade))
-        for i, (trade, names_of_trade, _) in enumerate(names.PLACES) for j, name in enumerate(names_of_trade)
+        for i, (trade, names_of_trade, _) in enumerate(names.PLACES)
+        for j, name in enumerate(names_of_trade)
     ]
 
 
@@ -200,10 +214,17 @@ def _pool(kind: Kind, attribute: str, entities: Sequence[Entity]) -> Sequence[Bo
         case _, "price" | "fare":
             return [Both(f"{n} coins", f"{n}元") for n in range(2, 41)]
     tables: dict[str, Sequence[Both]] = {
-        "job": values.JOBS, "home": values.STREETS, "street": values.STREETS, "food": values.FOODS,
-        "hobby": values.HOBBIES, "birthday": values.MONTHS, "door": values.DOORS,
+        "job": values.JOBS,
+        "home": values.STREETS,
+        "street": values.STREETS,
+        "food": values.FOODS,
+        "hobby": values.HOBBIES,
+        "birthday": values.MONTHS,
+        "door": values.DOORS,
         "destination": values.DESTINATIONS,
-        "species": values.SPECIES, "coat": values.COATS, "likes": values.THINGS,
+        "species": values.SPECIES,
+        "coat": values.COATS,
+        "likes": values.THINGS,
     }
     return tables[attribute]
 

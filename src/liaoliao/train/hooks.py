@@ -1,12 +1,13 @@
 """Hooks of the training loop: plain callables `hook(state)`.
 
-    train(state, next_token, schedule=..., hooks=[Every(50, log), KeepToDeadline(deadline_s), StopOnInterrupt()])
+train(state, next_token, schedule=..., hooks=[Every(50, log), KeepToDeadline(deadline_s), StopOnInterrupt()])
 """
 
 import signal
 import time
 from collections import deque
 from types import FrameType, TracebackType
+from typing import Self
 
 from liaoliao.train.loop import Hook, TrainState
 
@@ -18,6 +19,7 @@ class Every:
         self.num_steps, self.hook = max(1, num_steps), hook
 
     def __call__(self, state: TrainState) -> None:
+        """Count the steps."""
         if state.step % self.num_steps == 0 or state.done or state.stop:
             self.hook(state)
 
@@ -29,6 +31,7 @@ class EverySeconds:
         self.seconds, self.hook, self._last = seconds, hook, time.monotonic()
 
     def __call__(self, state: TrainState) -> None:
+        """Look at the clock."""
         if time.monotonic() - self._last >= self.seconds and not state.done:
             self.hook(state)
             self._last = time.monotonic()
@@ -45,7 +48,7 @@ class KeepToDeadline:
         self._ends: deque[float] = deque([time.monotonic()], maxlen=window + 1)
 
     def __call__(self, state: TrainState) -> None:
-        """Steps left = time left / the recent time of a step, hooks and data included (a long window smooths their jumps)."""
+        """Steps left = time left / the recent time of a step, hooks and data included."""
         self._ends.append(time.monotonic())
         if len(self._ends) < 5:
             return
@@ -61,11 +64,13 @@ class StopOnInterrupt:
     def __init__(self) -> None:
         self.interrupted = False
 
-    def __enter__(self) -> "StopOnInterrupt":
+    def __enter__(self) -> Self:
         self._previous = signal.signal(signal.SIGINT, self._on_signal)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         signal.signal(signal.SIGINT, self._previous)
 
     def __call__(self, state: TrainState) -> None:
@@ -76,4 +81,3 @@ class StopOnInterrupt:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-

@@ -28,8 +28,11 @@ class Source(Protocol):
     """An endless iterator of optimizer steps whose place can be saved."""
 
     def __iter__(self) -> Iterator[list[Batch]]: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Its place, as JSON values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a place that `state_dict` gave."""
 
 
 @dataclass(slots=True)
@@ -62,7 +65,12 @@ Schedule = Callable[[float], float]
 
 
 def train(
-    state: TrainState, objective: Objective, *, schedule: Schedule, clip_norm: float = 1.0, hooks: Iterable[Hook] = ()
+    state: TrainState,
+    objective: Objective,
+    *,
+    schedule: Schedule,
+    clip_norm: float = 1.0,
+    hooks: Iterable[Hook] = (),
 ) -> None:
     """Run from `state.step` to `state.num_steps`, or until a hook sets `state.stop`.
 
@@ -96,7 +104,9 @@ def _gradients(model: Transformer, microbatches: Sequence[Batch], objective: Obj
     """Accumulate the gradient of the mean loss of one step; return the step's metrics, each a mean over its items."""
     num_items = sum(batch.num_items for batch in microbatches)
     if num_items == 0:
-        raise TrainingError("a step has nothing to learn from: all its loss weights are 0 (is there an assistant turn?)")
+        raise TrainingError(
+            "a step has nothing to learn from: all its loss weights are 0 (is there an assistant turn?)"
+        )
     metrics: Metrics = {}
     for batch in microbatches:
         loss, sums = objective(model, batch)

@@ -1,6 +1,6 @@
 """What this machine offers a run: threads, memory behaviour and the dtype to compute in.
 
-    prepare_machine();  pick_dtype("auto")  ->  torch.bfloat16 on a CPU with AVX-512 bf16 or on a GPU, else torch.float32
+prepare_machine();  pick_dtype("auto")  ->  torch.bfloat16 on a CPU with AVX-512 bf16 or on a GPU, else torch.float32
 """
 
 import ctypes

@@ -76,7 +76,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
             for shape, parameters in by_shape.items():
-                update = orthogonalize(torch.stack([self._nesterov(p, group["momentum"]) for p in parameters]))
+                update = orthogonalize(
+                    torch.stack([self._nesterov(p, group["momentum"]) for p in parameters])
+                )
                 length = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for parameter, direction in zip(parameters, update, strict=True):
                     parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
@@ -126,12 +128,17 @@ class Optimizers:
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `tensors` returned. Raises TrainingError where the state is of another model."""
         owners = {
-            self._names[id(p)]: (o, p) for o in self.optimizers for group in o.param_groups for p in group["params"]
+            self._names[id(p)]: (o, p)
+            for o in self.optimizers
+            for group in o.param_groups
+            for p in group["params"]
         }
         for name, value in tensors.items():
             parameter_name, _, key = name.rpartition(":")
             if parameter_name not in owners:
-                raise TrainingError(f"the optimizer state speaks of {parameter_name}, which this model does not have")
+                raise TrainingError(
+                    f"the optimizer state speaks of {parameter_name}, which this model does not have"
+                )
             optimizer, parameter = owners[parameter_name]
             optimizer.state[parameter][key] = value.clone()
 
@@ -139,7 +146,9 @@ class Optimizers:
 def build_optimizers(model: Transformer, config: OptimConfig) -> Optimizers:
     """The optimizers of a run: see OptimConfig. Token tables and vectors never go to Muon."""
     names = {id(p): name for name, p in model.named_parameters()}
-    matrices, tables, vectors = [], [], []
+    matrices: list[nn.Parameter] = []
+    tables: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         table = name.endswith(("embed_tokens.weight", "lm_head.weight"))
         (tables if table else matrices if parameter.dim() == 2 else vectors).append(parameter)

@@ -1,7 +1,7 @@
 """The picture of a run: loss and bits per byte against tokens, and a page of Markdown around it.
 
-    write_report(run_dir, title="speedrun", lines=["chosen: depth 4"], table="| task | value | ...")
-    ->  RUN/report.md, RUN/loss.png
+write_report(run_dir, title="speedrun", lines=["chosen: depth 4"], table="| task | value | ...")
+->  RUN/report.md, RUN/loss.png
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,9 @@ def draw_curves(records: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _curve(axes: Axes, points: Sequence[tuple[float, float]], label: str, *, smooth: float = 0.0, marker: str = "") -> None:
+def _curve(
+    axes: Axes, points: Sequence[tuple[float, float]], label: str, *, smooth: float = 0.0, marker: str = ""
+) -> None:
     if not points:
         return
     values, mean = [], points[0][1]

@@ -36,7 +36,9 @@ class RunDir:
     def start(self, config: Any) -> None:
         """Begin a new run here: the folder must not hold one already."""
         if (self.folder / "config.json").exists():
-            raise TrainingError(f"{self.folder} already holds a run; go on with it (--resume) or name another folder (--out)")
+            raise TrainingError(
+                f"{self.folder} already holds a run; go on with it (--resume) or name another folder (--out)"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         save_json(config, self.folder / "config.json")
 
@@ -67,13 +69,26 @@ class RunDir:
         return sorted(path for path in (self.folder / "checkpoints" / stage).glob("[0-9]*") if path.is_dir())
 
     def save(
-        self, stage: str, state: TrainState, tokenizer: SavesTokenizer, template: SavesTemplate,
-        lineage: Mapping[str, Any], *, keep: int = 2,
+        self,
+        stage: str,
+        state: TrainState,
+        tokenizer: SavesTokenizer,
+        template: SavesTemplate,
+        lineage: Mapping[str, Any],
+        *,
+        keep: int = 2,
     ) -> Path:
         """Write the state of a run as a checkpoint, and drop all but the newest `keep`."""
         folder = self.folder / "checkpoints" / stage / f"{state.step:07d}"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(folder, state.model, tokenizer, template, lineage=lineage, attach=lambda draft: _write(draft, state))
+        save_checkpoint(
+            folder,
+            state.model,
+            tokenizer,
+            template,
+            lineage=lineage,
+            attach=lambda draft: _write(draft, state),
+        )
         for old in self.checkpoints(stage)[:-keep]:
             shutil.rmtree(old)
         return folder
@@ -93,8 +108,12 @@ class RunDir:
 
 def _write(folder: Path, state: TrainState) -> None:
     record = {
-        "step": state.step, "num_steps": state.num_steps, "num_tokens": state.num_tokens,
-        "elapsed_s": state.elapsed_s, "source": state.source.state_dict(), "torch": torch.__version__,
+        "step": state.step,
+        "num_steps": state.num_steps,
+        "num_tokens": state.num_tokens,
+        "elapsed_s": state.elapsed_s,
+        "source": state.source.state_dict(),
+        "torch": torch.__version__,
         "num_threads": torch.get_num_threads(),
     }
     (folder / STATE_FILE).write_text(json.dumps(record), encoding="utf-8")

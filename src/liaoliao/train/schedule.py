@@ -1,6 +1,6 @@
 """The learning-rate factor as a function of progress: warm up, hold, warm down.
 
-    factor = warmup_stable_decay(progress=0.01, warmup=0.02, warmdown=0.4)   ->  0.5
+factor = warmup_stable_decay(progress=0.01, warmup=0.02, warmdown=0.4)   ->  0.5
 """
 
 
