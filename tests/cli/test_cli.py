@@ -72,7 +72,7 @@ def test_chat_without_any_model_trains_one_first(
     from liaoliao.cli import train
     from liaoliao.model.registry import register
 
-    monkeypatch.setattr(train, "run_speedrun", lambda: register("current", run / "model"))
+    monkeypatch.setattr(train, "run_speedrun", lambda *, aside: register("current", run / "model"))
     result = liaoliao("chat", "--prompt", "hi", "--max-tokens", 3)
     assert "There is no model yet" in result.stderr
     assert result.exit_code == 0, result.output

@@ -68,7 +68,9 @@ def test_documents_stay_apart_in_a_batch(lengths: list[int], row_length: int, ra
             assert np.array_equal(weights[segments == segment], wanted)
             seen.append((int(piece[0]) // 1000, first, len(piece)))
     assert sorted(seen) == sorted(piece for row in packing.rows() for piece in row)
-    assert batch.num_items == float(batch.loss_weights.double().sum())
+    assert batch.num_items == pytest.approx(
+        float(batch.loss_weights.double().sum())
+    )  # the sums' order differs
 
 
 def test_the_example_of_the_docstring() -> None:

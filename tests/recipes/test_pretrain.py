@@ -131,6 +131,22 @@ def test_settings_that_do_not_fit_are_refused_before_any_work(
         tiny_pretrain(texts, **changes)
 
 
+@pytest.mark.parametrize("name", ["data", "model", "checkpoints"])
+def test_a_persons_own_folders_are_left_alone(name: str, texts: Path, tmp_path: Path) -> None:
+    precious = tmp_path / name / "precious.txt"
+    precious.parent.mkdir()
+    precious.write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{name} is there already"):
+        pretrain(tiny_pretrain(texts), tmp_path, Silent())
+    assert precious.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_failed_beginning_leaves_no_data_for_the_next_try(texts: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="depth"):
+        pretrain(tiny_pretrain(texts, depth=0), tmp_path / "out", Silent())
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_folder_holds_one_run(texts: Path, whole: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="already holds a run"):
         pretrain(tiny_pretrain(texts), whole, Silent())

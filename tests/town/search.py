@@ -28,5 +28,7 @@ def facts_stated(text: str, lang: Lang) -> Iterator[Fact]:
     """The facts whose entity and value both stand in the text."""
     for name in {name.lower() for name in names_pattern(lang).findall(text)}:
         for fact in facts_by_name(lang)[name]:
+            if fact.type == "platform" and not re.search("platform|站台", text.lower()):
+                continue  # a bare number says nothing of platforms
             if holds(text, fact.value.to(lang), lang):
                 yield fact

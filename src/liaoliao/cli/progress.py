@@ -8,7 +8,6 @@ All of it goes to stderr; stdout is for results.
 
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -18,10 +17,10 @@ from liaoliao.train.loop import TrainState
 LINE_EVERY_S = 15.0
 
 
-def results_console() -> Console:
-    """Where results go: stdout, wide enough for tables where it is no terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+def results_console(aside: bool = False) -> Console:
+    """Where results go: stdout (or aside to stderr), wide enough for tables where it is no terminal."""
+    console = Console(highlight=False, stderr=aside)
+    return console if console.is_terminal else Console(highlight=False, stderr=aside, width=120)
 
 
 class Progressing:
@@ -41,7 +40,7 @@ class Progressing:
         self._ids: dict[str, TaskID] = {}
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progressing":  # noqa: PYI034  (beartype knows no Self)
         if self.console.is_terminal:
             self._bars.start()
         return self

@@ -96,5 +96,5 @@ def _current() -> str:
         )
         from liaoliao.cli.train import run_speedrun
 
-        run_speedrun()
+        run_speedrun(aside=True)
     return CURRENT

@@ -27,6 +27,7 @@ _ENDS = {
 }
 
 
+@runtime_checkable
 class Context(Protocol):
     """The part of an engine that is needed here."""
 
@@ -35,6 +36,7 @@ class Context(Protocol):
         """Tokens of a conversation at most, reply included."""
 
 
+@runtime_checkable
 class Renders(Protocol):
     """The part of a chat template that is needed here."""
 
@@ -98,7 +100,7 @@ class TerminalChat:
     def _read(self) -> str | None:
         """The next line; None at the end of the input."""
         try:
-            return self.out.input("[bold]>[/bold] ").strip()
+            return input("> ").strip()
         except EOFError:
             self.out.print()
             return None

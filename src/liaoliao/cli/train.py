@@ -68,8 +68,10 @@ def run_speedrun(
     given: dict[str, object] | None = None,
     overrides: list[str] | None = None,
     resume: bool = False,
+    *,
+    aside: bool = False,
 ) -> None:
-    """The speedrun command as a function, for `chat` to call."""
+    """The speedrun command as a function. `aside` keeps stdout free, as `chat` wants it for the reply."""
     from liaoliao.cli.progress import Progressing, results_console
     from liaoliao.recipes import speedrun as recipe
     from liaoliao.recipes.run import saved_config
@@ -86,8 +88,8 @@ def run_speedrun(
         result = recipe.speedrun(config, out, reporter, resume=resume)
     if result.model is None:
         raise typer.Exit(1)
-    results_console().print(table(result.results))
-    _register(result.model, out, current=True)
+    results_console(aside).print(table(result.results))
+    _register(result.model, out, current=True, aside=aside)
 
 
 def pretrain(
@@ -215,7 +217,7 @@ def _required(data: list[str] | None) -> tuple[str, ...]:
     return tuple(data)
 
 
-def _register(model: Path | None, out: Path, *, current: bool = False) -> None:
+def _register(model: Path | None, out: Path, *, current: bool = False, aside: bool = False) -> None:
     """Give the model of a finished run its names; a run that was stopped leaves with exit code 1."""
     from liaoliao.model.registry import CURRENT, register
 
@@ -224,6 +226,5 @@ def _register(model: Path | None, out: Path, *, current: bool = False) -> None:
     names = [name_for(out), *([CURRENT] if current else [])]
     for name in names:
         register(name, model)
-    typer.echo(
-        f"registered as {' and '.join(names)}; talk to it: liaoliao chat {'' if current else names[0]}".rstrip()
-    )
+    how = f"liaoliao chat {'' if current else names[0]}".rstrip()
+    typer.echo(f"registered as {' and '.join(names)}; talk to it: {how}", err=aside)

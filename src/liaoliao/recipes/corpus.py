@@ -82,7 +82,10 @@ class Corpus:
 
 
 def kept_corpus(folder: Path, make: Callable[[], Corpus], reporter: Reporter) -> Corpus:
-    """The corpus in `folder`: made once and told about; found again by a resumed run. A half-made one is made anew."""
+    """The corpus in `folder`: made once and told about; found again by a resumed run. A half-made one is made anew.
+
+    `folder` belongs to the run: what `recipes.run.begin` lets through is ours to delete.
+    """
     if (folder / CORPUS_FILE).exists():
         return Corpus.load(folder)
     shutil.rmtree(folder, ignore_errors=True)

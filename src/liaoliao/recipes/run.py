@@ -7,6 +7,7 @@ with free_if_failed(run_dir, resume=False):       # a run whose data cannot be r
 finish(run_dir, model, corpus, lineage, title="pretrain", story=[...], reporter=reporter)
 """
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from liaoliao.train.report import write_report
 from liaoliao.train.run_dir import RunDir
 
 C = TypeVar("C")
+WRITTEN = ("model", "checkpoints", "data")
 # What a chat samples with unless it is told otherwise: small models keep to their facts at a low temperature.
 SAMPLING: Mapping[str, Any] = MappingProxyType({"do_sample": True, "temperature": 0.3, "top_p": 0.9})
 
@@ -39,8 +41,16 @@ def begin(run_dir: RunDir, config: C, *, resume: bool) -> C:
     """The settings that count: written down for a new run; on resuming those that the run began with."""
     if resume:
         return saved_config(type(config), run_dir.folder)
+    _refuse_foreign(run_dir.folder)
     run_dir.start(config)
     return config
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A person's own folders of these names are not to be written into, let alone replaced."""
+    for name in WRITTEN if not (folder / "config.json").exists() else ():
+        if (folder / name).exists():
+            raise UsageError(f"{folder / name} is there already; give the run a folder of its own (--out)")
 
 
 def saved_config(kind: type[C], folder: Path) -> C:
@@ -53,12 +63,15 @@ def saved_config(kind: type[C], folder: Path) -> C:
 
 @contextmanager
 def free_if_failed(run_dir: RunDir, *, resume: bool) -> Iterator[None]:
-    """A new run that fails in here has not begun: its folder stays free for the next try."""
+    """A new run that fails in here, making its data, has not begun: its folder is left free for the next try."""
     try:
         yield
     except LiaoError:
         if not resume:
             (run_dir.folder / "config.json").unlink(missing_ok=True)
+            shutil.rmtree(
+                run_dir.folder / "data", ignore_errors=True
+            )  # `begin` has seen that it was not there
         raise
 
 

@@ -37,7 +37,7 @@ from liaoliao.train.run_dir import RunDir
 
 TOWN = "town"
 DEPTHS = range(2, 13)
-EVAL_SHARE = 0.06  # of the budget, for evaluation and the report at the end
+EVAL_SHARE = 0.04  # of the budget, for evaluation and the report at the end
 TOKENS_PER_PARAMETER = (
     1.5  # the largest model that still sees this many tokens for each parameter in its layers
 )

@@ -30,7 +30,7 @@ SHARES = {
     "drills": 0.19,
     "talks": 0.54,
 }  # tokens written, each half English and half Chinese
-PRETRAIN = {"documents": 0.35, "drills": 0.25, "talks": 0.4}
+PRETRAIN = {"documents": 0.28, "drills": 0.25, "talks": 0.47}
 SFT = {"documents": 0.12, "drills": 0.08, "talks": 0.8}
 
 

@@ -10,7 +10,7 @@
     segment_words("林小雨是面包师。")               word boundaries for tokenizer training
 
 Everything is deterministic in its seed. Files, bottom up: words, names, values, world (entities and
-facts), phrases_* (how facts are said and asked), documents with frames, stories and lessons, blocks
+facts), phrases_* (how facts are said and asked), documents with frames, remarks, stories and lessons, blocks
 (exchanges) with asking, telling, reading, sums, school and smalltalk, then talks, drills, preferences,
 questions and grading.
 """

@@ -10,7 +10,7 @@ other facts.
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
-from liaoliao.town import frames, lessons, stories
+from liaoliao.town import frames, lessons, remarks, stories
 from liaoliao.town.phrases import phrasing_of
 from liaoliao.town.phrasing import fill
 from liaoliao.town.words import TOWN_NAME, Lang, article, deal, join, pick, sentence
@@ -131,7 +131,7 @@ class _Scribe:
         """The same attribute of several entities, as a list."""
         facts = [next(self.column[column]) for _ in range(6 + int(self.rng.random() * 4))]
         key = f"{column[0]}/{column[1]}" if column[1] == "owner" else column[1]
-        title = pick(self.rng, frames.LISTS[key][self.lang])
+        title = pick(self.rng, remarks.LISTS[key][self.lang])
         after, between, end = pick(self.rng, LIST_SEPARATORS[self.lang])
         items = [phrasing_of(fact, self.lang).pair.format_map(self.slots[id(fact)]) for fact in facts]
         return title + after + between.join(items) + end
@@ -150,7 +150,7 @@ class _Scribe:
             told.append(self.say(rest[:number]))
             del rest[:number]
             if self.rng.random() < LIGHT_SHARE:
-                told.append(self.dress(pick(self.rng, frames.LIGHT[self.lang])))
+                told.append(self.dress(pick(self.rng, remarks.LIGHT[self.lang])))
         return told
 
     def say(self, facts: Sequence[Fact]) -> str:
@@ -162,12 +162,12 @@ class _Scribe:
         if rng.random() < 0.7:
             return fill(pick(rng, phrasing_of(fact, lang).says), slots)
         gap, stop = (" ", ".") if lang == "en" else ("", "。")
-        lead = pick(rng, frames.LEADS[lang]) if rng.random() < 0.7 else ""
+        lead = pick(rng, remarks.LEADS[lang]) if rng.random() < 0.7 else ""
         return sentence(lead + slots["e"] + gap + self.verb(fact) + stop)
 
     def say_many(self, facts: Sequence[Fact]) -> str:
         rng, lang, slots = self.rng, self.lang, self.slots[id(facts[0])]
-        patterns = (frames.PAIRS if len(facts) == 2 else frames.TRIPLES)[lang]
+        patterns = (remarks.PAIRS if len(facts) == 2 else remarks.TRIPLES)[lang]
         pattern = pick(rng, patterns)
         verbs = [self.verb(fact) for fact in facts]
         if lang == "zh":  # a predicate like 的老板是… must follow the name, and loses its 的 elsewhere

@@ -101,8 +101,10 @@ class Inventor:
                 return name
 
     def _is_test(self, name: str) -> bool:
-        # by the first two characters in Chinese, so that no training name begins with a test name
-        return reserved(name[:2] if self.lang == "zh" else name.lower())
+        if self.lang == "zh":  # by the first two characters, so that no training name begins with a test name
+            return reserved(name[:2])
+        # a train may be called like a person
+        return reserved(name.lower().removeprefix("the ").removesuffix(" express"))
 
     def _given_en(self) -> str:
         middle = pick(self.rng, _LAST) if self.rng.random() < 0.2 else ""

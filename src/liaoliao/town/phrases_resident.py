@@ -337,7 +337,7 @@ RESIDENT: Table = {
                 "Every year {e} bakes a birthday cake in {v}.",
                 "For {e} the best month is {v}, the month of {his} birthday.",
                 "When {v} comes, {e} has a birthday.",
-                "{e} came as a baby to the town in {v}.",
+                "The stork brought {e} in {v}.",
                 "Friends of {e} save up for {his} birthday in {v}.",
             ),
             asks=(

@@ -25,7 +25,7 @@ from liaoliao.town.world import Fact, Town
 QuestionKind = Literal["facts", "reading", "followup", "followup-nohistory", "arithmetic", "unanswerable"]
 T = TypeVar("T")
 KINDS: tuple[QuestionKind, ...] = get_args(QuestionKind)
-MAX_REPEATS = 20_000  # questions made in vain before we say that there are no more
+MAX_REPEATS = 3000  # questions made in vain before we say that there are no more
 
 
 @dataclass(frozen=True, slots=True)

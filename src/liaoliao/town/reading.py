@@ -13,7 +13,8 @@ from liaoliao.town import unknown, values
 from liaoliao.town.blocks import Exchange, Speaker
 from liaoliao.town.frames import DAYS
 from liaoliao.town.phrasing import fill
-from liaoliao.town.reading_kinds import NOTICES, Field, Kinds
+from liaoliao.town.reading_kinds import Field, Kinds
+from liaoliao.town.reading_notices import NOTICES
 from liaoliao.town.reading_stories import STORIES
 from liaoliao.town.words import Both, Lang, article, join
 

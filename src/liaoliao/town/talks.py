@@ -102,7 +102,7 @@ WEIGHTS: Mapping[str, int] = {
     "switches": 4,
     "told": 8,
     "lost thread": 2,
-    "reading": 30,
+    "reading": 42,
     "reading without answer": 2,
     "unknown": 9,
     "sums": 14,

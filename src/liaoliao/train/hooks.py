@@ -7,7 +7,6 @@ import signal
 import time
 from collections import deque
 from types import FrameType, TracebackType
-from typing import Self
 
 from liaoliao.train.loop import Hook, TrainState
 
@@ -64,7 +63,7 @@ class StopOnInterrupt:
     def __init__(self) -> None:
         self.interrupted = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StopOnInterrupt":  # noqa: PYI034  (beartype cannot check Self here)
         self._previous = signal.signal(signal.SIGINT, self._on_signal)
         return self
 
