@@ -43,10 +43,10 @@ def config_of(size: str, vocab_size: int, row_length: int) -> ModelConfig:
     )
 
 
-def flops_per_token(config: ModelConfig, row_length: int) -> float:
-    """6 per matrix parameter, and the scores and sums of causal attention (Kaplan et al. 2020, table 1)."""
+def flops_per_token(config: ModelConfig, span: int) -> float:
+    """6 per matrix parameter, and causal attention over `span` tokens (Kaplan et al. 2020, table 1)."""
     matrices = config.num_parameters(embeddings=False) + config.vocab_size * config.hidden_size
-    return 6 * matrices + 6 * config.num_hidden_layers * config.hidden_size * row_length
+    return 6 * matrices + 6 * config.num_hidden_layers * config.hidden_size * span
 
 
 def our_step(config: ModelConfig, token_ids: torch.Tensor, document_length: int) -> Callable[[], None]:
@@ -154,9 +154,9 @@ def main() -> None:
             "",
         ]
         lines += ["| | tok/s, median | spread | ratio | share of peak |", "|---|---|---|---|---|"]
-        lines += [
-            row(t, args.tokens, flops_per_token(config, args.row_length), peak, base) for t in timings
-        ] + [""]
+        for timing, span in zip(timings, (args.row_length, args.document_length), strict=True):
+            lines.append(row(timing, args.tokens, flops_per_token(config, span), peak, base))
+        lines.append("")
     lines += [
         f"Command: `python benchmarks/train_speed.py --rounds {args.rounds}`; "
         f"torch {torch.__version__}, {torch.get_num_threads()} threads."

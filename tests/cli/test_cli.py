@@ -122,7 +122,8 @@ def test_from_own_files_to_a_tuned_model(tmp_path: Path) -> None:
     assert "registered as my-base" in base.stdout
     tuned = liaoliao("sft", "my-base", "--data", chats, "--steps", 2, "--out", tmp_path / "tuned", home=home)
     assert tuned.exit_code == 0, tuned.output
-    assert liaoliao("models", home=home).stdout.split()[::2] == ["my-base", "tuned"]
+    listed = liaoliao("models", home=home).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["my-base", "tuned"]
 
 
 def test_a_stopped_run_says_how_to_go_on(tmp_path: Path) -> None:

@@ -25,12 +25,13 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         import liaoliao
 
         typer.echo(liaoliao.__version__)
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

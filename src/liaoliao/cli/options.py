@@ -70,7 +70,8 @@ def settings(config: C, given: Mapping[str, Any], overrides: Sequence[str] | Non
 
 def only_resume(out: Path | None, **others: Any) -> Path:
     """The folder to resume in. Raises UsageError for flags that a resumed run would have to ignore."""
-    given = [f"--{name.replace('_', '-')}" for name, value in others.items() if value]
+    flags = {name: name if name.isupper() else f"--{name.replace('_', '-')}" for name in others}
+    given = [flags[name] for name, value in others.items() if value not in (None, [], ())]
     require(not given, f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
     if out is None:
         raise UsageError("--resume needs --out DIR, the folder of the run to go on with")

@@ -4,9 +4,11 @@ write_report(run_dir, title="speedrun", lines=["chosen: depth 4"], table="| task
 ->  RUN/report.md, RUN/loss.png
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,7 +16,8 @@ from matplotlib.figure import Figure
 
 from liaoliao.train.run_dir import RunDir
 
-SMOOTHING = 0.9  # of the drawn loss: an exponential mean over logged steps
+SMOOTHING = 0.7  # of the drawn loss: an exponential mean over logged steps
+BITS: Mapping[str, str] = MappingProxyType({f"bits_per_byte:{lang}": lang for lang in ("en", "zh")})
 
 
 def write_report(run_dir: RunDir, *, title: str, lines: Sequence[str], table: str = "") -> Path:
@@ -34,15 +37,17 @@ def draw_curves(records: Sequence[dict[str, Any]], path: Path) -> None:
     """Two panels over millions of tokens, stages side by side: training loss in nats, bits per byte by language."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     loss_axes, bits_axes = figure.subplots(1, 2)
+    bits: dict[str, list[tuple[float, float]]] = defaultdict(list)  # by language, over all stages
     offset = 0.0
     for stage, group in groupby(records, key=lambda record: record["stage"]):
-        rows = list(group)
-        tokens = {id(row): offset + row["tokens"] / 1e6 for row in rows}
-        _curve(loss_axes, [(tokens[id(r)], r["loss"]) for r in rows if "loss" in r], stage, smooth=SMOOTHING)
-        for name in sorted({key for row in rows for key in row if key.startswith("bits_per_byte:")}):
-            label = f"{stage} {name.removeprefix('bits_per_byte:')}"
-            _curve(bits_axes, [(tokens[id(r)], r[name]) for r in rows if name in r], label, marker="o")
-        offset = max(tokens.values(), default=offset)
+        points = [(offset + record["tokens"] / 1e6, record) for record in group]
+        _curve(loss_axes, [(x, r["loss"]) for x, r in points if "loss" in r], stage, smooth=SMOOTHING)
+        for x, record in points:
+            for key in record.keys() & BITS.keys():
+                bits[key].append((x, record[key]))
+        offset = max((x for x, _ in points), default=offset)
+    for key, label in BITS.items():
+        _curve(bits_axes, bits[key], label, marker="o")
     for axes, name in ((loss_axes, "training loss (nats a token)"), (bits_axes, "held-out bits per byte")):
         axes.set_xlabel("million tokens")
         axes.set_title(name)
