@@ -113,7 +113,7 @@ class Assistant:
         it.
         """
         token_ids = self.tokenizer.encode(text)
-        ids, size = [_opening_id(self.tokenizer), *token_ids], self.engine.max_length
+        ids, size = [self.tokenizer.opening_id, *token_ids], self.engine.max_length
         starts = range(0, max(1, len(ids) - size // 2), max(1, size - size // 2))
         windows = [ids[start : start + size] for start in starts]
         scored: list[float] = []
@@ -182,8 +182,3 @@ def _defaults(generation: Mapping[str, Any]) -> dict[str, Any]:
     names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
     defaults = {name: generation[name] for name in names if generation.get(name) is not None}
     return {**defaults, "temperature": 0.0} if generation.get("do_sample") is False else defaults
-
-
-def _opening_id(tokenizer: Tokenizer) -> int:
-    """What a document begins after: the tokenizer's opening token, or the end of the document before."""
-    return tokenizer.special_ids.get(tokenizer.special_name("bos_token") or "", tokenizer.end_of_text_id)

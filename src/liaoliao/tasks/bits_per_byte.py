@@ -28,7 +28,7 @@ from liaoliao.data.records import Record, parse, place, raw_records
 from liaoliao.data.sources import kind_of
 from liaoliao.errors import DataError, UsageError
 from liaoliao.messages import Conversation, Message, Reasoning, Text, ToolCall, ToolResult
-from liaoliao.tasks.task import Progress, TaskResult, opening_id, ratio_and_stderr
+from liaoliao.tasks.task import Progress, TaskResult, ratio_and_stderr
 from liaoliao.text.chat_template import Template
 from liaoliao.text.tokenizer import Tokenizer
 
@@ -173,7 +173,7 @@ def read_documents(path: Path, tokenizer: Tokenizer, template: Template) -> Iter
 
 def text_document(token_ids: Sequence[int], text: str, tokenizer: Tokenizer) -> Document:
     """The document of a text and its token ids."""
-    ids = np.array([opening_id(tokenizer), *token_ids], dtype=np.int32)
+    ids = np.array([tokenizer.opening_id, *token_ids], dtype=np.int32)
     return Document(ids, len(text.encode()))
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from liaoliao.chat.assistant import Assistant
 from liaoliao.data.records import Record, parse, place, raw_records
 from liaoliao.errors import DataError
-from liaoliao.tasks.task import Progress, Sample, TaskResult, mean_and_stderr, opening_id
+from liaoliao.tasks.task import Progress, Sample, TaskResult, mean_and_stderr
 from liaoliao.text.tokenizer import Tokenizer
 
 GAP = "____"
@@ -123,7 +123,7 @@ def loglikelihoods(assistant: Assistant, items: Sequence[Item]) -> list[list[flo
 def _tokens(tokenizer: Tokenizer, before: str, rest: str) -> tuple[list[int], int]:
     """The ids of the whole text after an end-of-text token, and the first of them that reaches into
     `rest`."""
-    ids = [opening_id(tokenizer), *tokenizer.encode(before + rest)]
+    ids = [tokenizer.opening_id, *tokenizer.encode(before + rest)]
     boundary, first, at = len(before.encode()), 1, 0
     while first < len(ids) and (at := at + len(tokenizer.token_bytes(ids[first]))) <= boundary:
         first += 1

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liaoliao.chat.assistant import Assistant
-from liaoliao.text.tokenizer import Tokenizer
 
 Progress: TypeAlias = Callable[[int, int], None]  # (how much is done, of how much)
 
@@ -68,12 +67,6 @@ class Task(Protocol):
     ) -> TaskResult:
         """Measure: on at most `limit` items, chosen by `seed`; `progress(done, total)` is called as it goes
         on."""
-
-
-def opening_id(tokenizer: Tokenizer) -> int:
-    """The token that a text starts after: the tokenizer's own opening token, or the end of the text
-    before."""
-    return tokenizer.special_ids.get(tokenizer.special_name("bos_token") or "", tokenizer.end_of_text_id)
 
 
 def mean_and_stderr(values: Sequence[int | float] | NDArray[np.float64]) -> tuple[float, float]:

@@ -210,6 +210,12 @@ class Tokenizer:
         return self._first_special("<|endoftext|>", "<|end_of_text|>", self.special_name("eos_token"))
 
     @property
+    def opening_id(self) -> int:
+        """The token that a document begins after: the vocabulary's own opening token, or the end of the
+        document before."""
+        return self.special_ids.get(self.special_name("bos_token") or "", self.end_of_text_id)
+
+    @property
     def pre(self) -> str | None:
         """llama.cpp's name for the pre-tokenizer in use ("qwen2", "llama-bpe"); None if we do not know it."""
         return _PRE_OF_PATTERN.get(_pattern(json.loads(self._backend.to_str())))
