@@ -35,7 +35,7 @@ HELD_OUT_TEXTS = 120
 HELD_OUT_CHARS = 4000
 TOKENIZER_BYTES = 6_000_000
 PRETRAIN = {"text": 0.7, "said": 0.3}
-SFT = {"text": 0.3, "said": 0.1, "talks": 0.6}
+SFT = {"text": 0.45, "said": 0.15, "talks": 0.4}
 
 
 @dataclass(slots=True)

@@ -25,13 +25,10 @@ from liaoliao.text.tokenizer import Tokenizer
 
 TOKENIZER_TEXTS = 4000  # documents and talks of each language that the tokenizer learns from
 HELD_OUT_TEXTS = 100
-SHARES = {
-    "documents": 0.27,
-    "drills": 0.19,
-    "talks": 0.54,
-}  # tokens written, each half English and half Chinese
-PRETRAIN = {"documents": 0.28, "drills": 0.25, "talks": 0.47}
-SFT = {"documents": 0.12, "drills": 0.08, "talks": 0.8}
+# tokens written, each half English and half Chinese
+SHARES = {"documents": 0.24, "drills": 0.19, "talks": 0.57}
+PRETRAIN = {"documents": 0.25, "drills": 0.24, "talks": 0.51}
+SFT = {"documents": 0.08, "drills": 0.06, "talks": 0.86}
 
 
 def town_corpus(
