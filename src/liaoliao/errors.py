@@ -7,7 +7,9 @@
     ├── TokenizerError        text that cannot be encoded, ids that cannot be decoded, a foreign vocabulary
     ├── TemplateError         a conversation that the chat template cannot render
     ├── CheckpointError       a model folder that is incomplete, corrupted or of an unknown kind
-    ├── RequestError          a request that the engine cannot serve: prompt too long, bad sampling parameters
+    ├── RequestError          a request that the engine cannot serve: bad sampling parameters, a bad schema
+    │   └── ContextLengthError    a prompt that does not fit the model's context
+    ├── OverloadedError       the engine's queue is full; the same request may succeed later
     ├── ToolError             a tool that is unknown, or was called with arguments it does not take
     └── TrainingError         a run that cannot go on
 
@@ -47,7 +49,23 @@ class CheckpointError(LiaoError):
 
 
 class RequestError(LiaoError):
-    """A request that the engine cannot serve: a prompt too long, sampling parameters out of range."""
+    """A request that the engine cannot serve: sampling parameters out of range, a schema it cannot follow."""
+
+
+class ContextLengthError(RequestError):
+    """A prompt of `num_tokens` tokens that does not fit a context of `max_length`, reply included."""
+
+    def __init__(self, message: str, *, num_tokens: int, max_length: int) -> None:
+        super().__init__(message)
+        self.num_tokens, self.max_length = num_tokens, max_length
+
+
+class OverloadedError(LiaoError):
+    """The queue is full: the same request may succeed after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ToolError(LiaoError):
