@@ -1,55 +1,24 @@
-"""Oracle: greedy replies equal `transformers`; property: company, caching, slots and aborts change
-nothing.
+"""Oracle: greedy replies equal `transformers`; property: company, pieces, prefix cache, drafts, preemption, aborts and
+new weights change nothing in what a request is answered.
 """
 
-import math
 import random
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from liaoliao.engine import Completion, Engine, Request, SamplingParams, TokenEvent
-from liaoliao.errors import CheckpointError, RequestError
-from liaoliao.model.config import ModelConfig
+from liaoliao.engine.runner import BLOCK_SIZE, TorchRunner
+from liaoliao.errors import CheckpointError, ContextLengthError, RequestError
 from liaoliao.model.convert import config_to_hf
-from liaoliao.model.transformer import Transformer
-
-VOCAB, CONTEXT = 61, 64
-GREEDY = SamplingParams(temperature=0.0, max_tokens=12)
-
-
-def make_model(seed: int = 0, *, eos: int | None = None) -> Transformer:
-    config = ModelConfig(
-        vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, max_position_embeddings=CONTEXT, eos_token_id=eos,
-    )  # fmt: skip
-    model = Transformer(config)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.0, 0.4, generator=generator)
-    return model.eval()
-
-
-MODEL = make_model()
-
-
-def prompts(count: int, seed: int = 0, longest: int = 30) -> list[tuple[int, ...]]:
-    rng = random.Random(seed)
-    return [tuple(rng.randrange(VOCAB) for _ in range(rng.randint(1, longest))) for _ in range(count)]
-
-
-@cache
-def uncached(token_ids: tuple[int, ...], max_tokens: int) -> list[int]:
-    """Greedy, the whole text through the model for every token."""
-    ids = list(token_ids)
-    with torch.no_grad():
-        for _ in range(max_tokens):
-            ids.append(int(MODEL(torch.tensor([ids]))[0, -1].argmax()))
-    return ids[len(token_ids) :]
+from tests.engine.fake_runner import FakeRunner
+from tests.engine.models import CONTEXT, GREEDY, MODEL, VOCAB, drive, make_model, prompts, uncached
 
 
 def their_model() -> Any:
@@ -61,7 +30,7 @@ def their_model() -> Any:
 
 
 def alone(request: Request) -> Completion:
-    return Engine(MODEL, max_slots=1).generate([request])[0]
+    return Engine(MODEL, max_running=1).generate([request])[0]
 
 
 # ---------------------------------------------------------------- oracle and equalities
@@ -70,7 +39,7 @@ def alone(request: Request) -> Completion:
 def test_greedy_equals_transformers() -> None:
     theirs = their_model()
     requests = [Request(ids, GREEDY) for ids in prompts(6)]
-    for request, ours in zip(requests, Engine(MODEL, max_slots=4).generate(requests), strict=True):
+    for request, ours in zip(requests, Engine(MODEL, max_running=4).generate(requests), strict=True):
         ids = torch.tensor([request.token_ids])
         expected = theirs.generate(
             ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12
@@ -83,7 +52,7 @@ def test_repetition_penalty_equals_transformers() -> None:
     theirs = their_model()
     params = SamplingParams(temperature=0.0, max_tokens=12, repetition_penalty=1.7)
     requests = [Request(ids, params if i % 2 else GREEDY) for i, ids in enumerate(prompts(8))]
-    ours = Engine(MODEL, max_slots=3).generate(requests)
+    ours = Engine(MODEL, max_running=3).generate(requests)
     for request, reply in zip(requests[1::2], ours[1::2], strict=True):
         ids = torch.tensor([request.token_ids])
         expected = theirs.generate(
@@ -103,20 +72,74 @@ def test_cached_equals_uncached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_slots", "max_prefill_tokens"), [(1, 4096), (2, 17), (3, 5), (4, 64), (5, 1), (9, 4096)]
+    ("max_running", "max_step_tokens"), [(1, 4096), (2, 17), (3, 5), (4, 64), (5, 1), (9, 4096), (17, 100)]
 )
-def test_batched_equals_alone(max_slots: int, max_prefill_tokens: int) -> None:
-    rng = random.Random(max_prefill_tokens)
+def test_batched_equals_alone(max_running: int, max_step_tokens: int) -> None:
+    rng = random.Random(max_step_tokens)
     requests = [
         Request(ids, SamplingParams(temperature=0.0, max_tokens=rng.randint(1, 12)))
-        for ids in prompts(9, seed=max_slots, longest=24)
+        for ids in prompts(17, seed=max_running, longest=24)
     ]
-    engine = Engine(MODEL, max_slots=max_slots, max_prefill_tokens=max_prefill_tokens)
+    engine = Engine(MODEL, max_running=max_running, max_step_tokens=max_step_tokens)
     for request, reply in zip(requests, engine.generate(requests), strict=True):
         assert list(reply.token_ids) == uncached(request.token_ids, 12)[: len(reply.token_ids)]
         assert len(reply.token_ids) == request.params.max_tokens
     assert engine.idle
-    engine.scheduler.check_integrity()
+    engine.check_integrity()
+
+
+BEGINNINGS = prompts(3, seed=21, longest=1)[0] * 16, prompts(1, seed=22)[0], ()
+ASKED = [
+    Request(
+        (BEGINNINGS[i % 3] + ids)[:40],
+        SamplingParams(temperature=0.0 if i % 3 else 0.9, seed=i, max_tokens=5 + 4 * i),
+    )
+    for i, ids in enumerate(prompts(5, seed=23, longest=24))
+]
+
+
+@cache
+def answered_alone(*, fake: bool) -> dict[int, list[int]]:
+    engines = (Engine(FakeRunner() if fake else MODEL) for _ in ASKED)
+    replies = [engine.generate([request])[0] for engine, request in zip(engines, ASKED, strict=True)]
+    return {i: list(reply.token_ids) for i, reply in enumerate(replies)}
+
+
+def answer(engine: Engine, order: Sequence[int]) -> dict[int, list[int]]:
+    """What each of ASKED is told, asked in some order."""
+    said: dict[int, list[int]] = {}
+    ids = {engine.add(ASKED[i]): i for i in order}
+    drive(engine, said)
+    return {ids[request_id]: token_ids for request_id, token_ids in said.items()}
+
+
+ways_to_run = st.fixed_dictionaries(
+    {
+        "max_running": st.integers(1, 8),
+        "max_step_tokens": st.sampled_from([1, 6, 16, 30, 90]),
+        "prefix_cache": st.booleans(),
+        "speculate": st.integers(0, 4),
+    }
+)
+
+
+@settings(max_examples=20)
+@given(ways_to_run, st.integers(CONTEXT // BLOCK_SIZE, 16), st.permutations(range(len(ASKED))))
+def test_however_it_runs_each_request_is_told_the_same(
+    options: dict[str, Any], num_blocks: int, order: list[int]
+) -> None:
+    """Company, pieces, a pool so small that there is preemption, the prefix cache, drafts: the tokens stay."""
+    assert answer(Engine(FakeRunner(num_blocks=num_blocks), **options), order) == answered_alone(fake=True)
+
+
+@settings(max_examples=5)
+@given(ways_to_run, st.integers(CONTEXT // BLOCK_SIZE, 16), st.permutations(range(len(ASKED))))
+def test_and_so_by_a_model(options: dict[str, Any], num_blocks: int, order: list[int]) -> None:
+    block_bytes = 2 * TorchRunner(MODEL, kv_cache_bytes=2**20)._cache.keys[:, :, 0].nbytes
+    runner = TorchRunner(MODEL, kv_cache_bytes=num_blocks * block_bytes)
+    assert runner.num_blocks == num_blocks
+    options = {**options, "max_step_tokens": 8 + options["max_step_tokens"]}
+    assert answer(Engine(runner, **options), order) == answered_alone(fake=False)
 
 
 def test_a_seed_gives_the_same_reply_in_any_company() -> None:
@@ -129,14 +152,14 @@ def test_a_seed_gives_the_same_reply_in_any_company() -> None:
             for i, ids in enumerate(prompts(9, seed=seed + 5))
         ]
         others.insert(seed * 4, request)
-        assert Engine(MODEL, max_slots=4).generate(others)[seed * 4].token_ids == expected.token_ids
+        assert Engine(MODEL, max_running=4).generate(others)[seed * 4].token_ids == expected.token_ids
     other = alone(Request(request.token_ids, SamplingParams(temperature=1.3, seed=1235, max_tokens=20)))
     assert other.token_ids != expected.token_ids
 
 
 def test_without_a_seed_replies_differ() -> None:
     request = Request((1, 2, 3), SamplingParams(temperature=2.0, max_tokens=30))
-    assert len({reply.token_ids for reply in Engine(MODEL, max_slots=4).generate([request] * 4)}) == 4
+    assert len({reply.token_ids for reply in Engine(MODEL, max_running=4).generate([request] * 4)}) == 4
 
 
 def test_logprobs_are_those_of_the_model() -> None:
@@ -144,22 +167,11 @@ def test_logprobs_are_those_of_the_model() -> None:
         Request(ids, SamplingParams(temperature=0.8, seed=i, max_tokens=9))
         for i, ids in enumerate(prompts(5))
     ]
-    engine = Engine(MODEL, max_slots=3)
+    engine = Engine(MODEL, max_running=3)
     replies = engine.generate(requests)
     scores = engine.score([[*q.token_ids, *r.token_ids] for q, r in zip(requests, replies, strict=True)])
     for request, reply, score in zip(requests, replies, scores, strict=True):
         assert score[len(request.token_ids) :] == pytest.approx(reply.logprobs, abs=1e-4)
-
-
-def test_score_is_the_log_softmax_of_the_logits() -> None:
-    texts = [list(ids) for ids in prompts(7, seed=3, longest=CONTEXT)] + [[], [5]]
-    for text, score in zip(texts, Engine(MODEL, max_prefill_tokens=50).score(texts), strict=True):
-        assert len(score) == len(text)
-        if len(text) > 1:
-            with torch.no_grad():
-                logprobs = MODEL(torch.tensor([text]))[0].log_softmax(-1)
-            expected = logprobs[:-1].gather(1, torch.tensor(text[1:])[:, None]).flatten()
-            assert score[0] == 0.0 and score[1:] == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_bf16_runs_and_half_agrees() -> None:
@@ -200,7 +212,7 @@ def test_a_full_context_ends_the_reply() -> None:
 
 
 def test_streams_interleave_and_owe_nothing() -> None:
-    engine = Engine(MODEL, max_slots=2)
+    engine = Engine(MODEL, max_running=2)
     queued = [engine.add(Request(ids, GREEDY)) for ids in prompts(3, seed=8)]
     a, b = (engine.stream(Request(ids, GREEDY)) for ids in prompts(2, seed=9))
     got: dict[str, list[TokenEvent]] = {"a": [next(a)], "b": [next(b)]}
@@ -218,48 +230,52 @@ def test_streams_interleave_and_owe_nothing() -> None:
 
 
 def test_closing_a_stream_frees_its_slot() -> None:
-    engine = Engine(MODEL, max_slots=1)
+    engine = Engine(MODEL, max_running=1)
     stream = engine.stream(Request((1, 2, 3), GREEDY))
     next(stream)
     assert not engine.idle
     stream.close()  # type: ignore[attr-defined]
     assert engine.step() == []
-    engine.scheduler.check_integrity()
-    assert not engine.scheduler.running
+    engine.check_integrity()
+    assert engine.stats().num_running == 0
 
 
-def test_many_aborts_leak_nothing_and_disturb_nobody() -> None:
-    engine, rng = Engine(MODEL, max_slots=6), random.Random(0)
+def test_ten_thousand_aborts_leak_nothing_and_disturb_nobody() -> None:
+    runner = FakeRunner(num_blocks=40)
+    engine, rng = Engine(runner, max_running=12, max_step_tokens=64), random.Random(0)
     kept = {engine.add(Request(ids, GREEDY)): ids for ids in prompts(4, seed=11)}
     said: dict[int, list[int]] = {request_id: [] for request_id in kept}
-    doomed: list[int] = []
-    for _ in range(40):
-        doomed += [engine.add(Request(ids, GREEDY)) for ids in prompts(4, seed=rng.randrange(9))]
+    pool, doomed, num_aborts = prompts(50, seed=12, longest=50), list[int](), 0
+    while num_aborts < 10_000:
+        doomed += [engine.add(Request(rng.choice(pool), GREEDY)) for _ in range(40)]
         for request_id, event in engine.step():
             if request_id in said:
                 said[request_id].append(event.token_id)
         rng.shuffle(doomed)
-        while len(doomed) > 5:
-            engine.abort(doomed.pop())
-        engine.scheduler.check_integrity()
+        for request_id in doomed[8:]:
+            engine.abort(request_id)
+            num_aborts += 1
+        del doomed[8:]
+        engine.check_integrity()
     for request_id in doomed:
         engine.abort(request_id)
     engine.abort(10**9)
-    assert engine.idle and not engine.scheduler.running and not engine.scheduler.waiting
-    assert int(engine._cache.lengths.sum()) == 0
-    assert {i: said[i] for i in kept} == {i: uncached(ids, 12) for i, ids in kept.items()}
+    drive(engine, said)
+    assert {i: said[i] for i in kept} == {i: runner.greedy(ids, 12) for i, ids in kept.items()}
+    stats = engine.stats()
+    assert (stats.num_running, stats.num_waiting, stats.num_free_blocks) == (0, 0, 40)
 
 
 def test_progress_counts_up_to_all() -> None:
     seen: list[tuple[int, int]] = []
     requests = [Request(ids, SamplingParams(max_tokens=i + 1)) for i, ids in enumerate(prompts(7))]
-    Engine(MODEL, max_slots=3).generate(requests, progress=lambda done, total: seen.append((done, total)))
+    Engine(MODEL, max_running=3).generate(requests, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (7, 7) and seen == sorted(seen)
     assert Engine(MODEL).generate([]) == []
 
 
 def test_top_logprobs_come_with_the_events() -> None:
-    engine = Engine(MODEL, max_slots=3)
+    engine = Engine(MODEL, max_running=3)
     asked = [SamplingParams(temperature=0.0, max_tokens=2, logprobs=n) for n in (0, 2, 5)]
     ids = [engine.add(Request((1, 2), params)) for params in asked]
     events = dict(engine.step())
@@ -269,7 +285,7 @@ def test_top_logprobs_come_with_the_events() -> None:
     assert [value for _, value in best] == sorted((value for _, value in best), reverse=True)
 
 
-# ---------------------------------------------------------------- refusals
+# ---------------------------------------------------------------- refusals and failures
 
 
 @pytest.mark.parametrize(
@@ -290,27 +306,43 @@ def test_prompts_the_engine_cannot_serve(token_ids: tuple[int, ...], words: str)
     assert engine.idle
 
 
-def test_scoring_needs_room() -> None:
-    with pytest.raises(RequestError, match="context"):
-        Engine(MODEL).score([[1] * (CONTEXT + 1)])
+def test_a_context_that_is_too_small_is_told_in_numbers() -> None:
+    with pytest.raises(ContextLengthError) as caught:
+        Engine(MODEL).add(Request((1,) * 70))
+    assert (caught.value.num_tokens, caught.value.max_length) == (70, CONTEXT)
+
+
+def test_the_blocks_bound_the_context() -> None:
+    engine = Engine(FakeRunner(num_blocks=2))
+    assert engine.max_length == 32
+    (reply,) = engine.generate([Request((1,) * 20, SamplingParams(temperature=0.0))])
+    assert len(reply.token_ids) == 12
+    with pytest.raises(ContextLengthError):
+        engine.add(Request((1,) * 32))
+
+
+def test_given_texts_need_room_and_known_ids() -> None:
+    engine = Engine(MODEL)
+    for ask in (engine.score, engine.embed):
+        with pytest.raises(ContextLengthError, match="context"):
+            ask([[1] * (CONTEXT + 1)])
+        with pytest.raises(RequestError, match="vocabulary"):
+            ask([[1], [VOCAB]])
+    with pytest.raises(RequestError, match="empty"):
+        engine.embed([[1], []])
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("max_tokens", 0), ("temperature", -0.1), ("temperature", math.nan), ("top_p", 0.0), ("top_p", 1.1),
-        ("top_k", -1), ("min_p", 2.0), ("repetition_penalty", 0.0), ("logprobs", 101), ("logprobs", True),
-        ("stop_token_ids", (-1,)),
-    ],
-)  # fmt: skip
-def test_a_bad_parameter_is_named(field: str, value: Any) -> None:
-    with pytest.raises(RequestError, match=field):
-        SamplingParams(**{field: value})
+    "options", [{"max_running": 0}, {"max_step_tokens": 0}, {"max_length": 0}, {"speculate": -1}]
+)
+def test_an_engine_that_could_do_nothing(options: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=next(iter(options))):
+        Engine(MODEL, **options)
 
 
 def test_nan_raises_and_the_engine_lives_on() -> None:
     model = make_model()
-    engine = Engine(model, max_slots=2)
+    engine = Engine(model, max_running=2)
     engine.add(Request((1, 2), GREEDY))
     engine.step()
     with torch.no_grad():
@@ -322,3 +354,8 @@ def test_nan_raises_and_the_engine_lives_on() -> None:
     with torch.no_grad():
         model.model.norm.weight.copy_(kept)
     assert list(engine.generate([Request((1, 2), GREEDY)])[0].token_ids) == uncached((1, 2), 12)
+
+
+def test_a_bias_on_a_token_that_the_model_lacks_is_refused() -> None:
+    with pytest.raises(RequestError, match="logit_bias"):
+        Engine(MODEL).add(Request((1,), SamplingParams(logit_bias=((VOCAB, 1.0),))))

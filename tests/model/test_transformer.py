@@ -1,8 +1,9 @@
 """What is ours alone in the model: how it begins, and that rows, segments and caches agree."""
 
 import torch
+from torch.nn import functional as F
 
-from liaoliao.model.cache import KVCache
+from liaoliao.model.cache import PagedCache, Span
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.transformer import Block, Transformer, packed_sight
 
@@ -52,10 +53,11 @@ def test_a_document_reads_the_same_alone_packed_and_through_a_cache() -> None:
     positions = torch.cat([torch.arange(90), torch.arange(150)]).unsqueeze(0)
     in_row = network.hidden(packed, positions=positions, segment_ids=segments)[:, 90:]
     torch.testing.assert_close(in_row, alone, atol=1e-4, rtol=1e-4)
-    cache = KVCache(network.config, num_slots=1, max_length=150)
-    parts = (document[:, :60], document[:, 60:120], document[:, 120:])
-    pieces = [network.hidden(part, cache=cache.view([0], [part.shape[1]])) for part in parts]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), alone, atol=1e-4, rtol=1e-4)
+    cache, table = PagedCache(network.config, num_blocks=10), [3, 1, 4, 9, 5, 2, 6, 8, 7, 0]
+    spans = [Span(table, 0, 60), Span(table, 60, 60), Span(table, 120, 28), Span(table, 148, 2)]
+    parts = (document[:, :60], document[:, 60:120], document[:, 120:148], F.pad(document[:, 148:], (0, 2)))
+    pieces = [network.hidden(part, cache=cache.view([s])) for part, s in zip(parts, spans, strict=True)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1)[:, :150], alone, atol=1e-4, rtol=1e-4)
 
 
 def test_packed_rows_say_how_far_back_anyone_looks() -> None:

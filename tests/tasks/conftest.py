@@ -5,6 +5,7 @@ import torch
 
 from liaoliao.chat.assistant import Assistant
 from liaoliao.engine.engine import Engine
+from liaoliao.engine.runner import TorchRunner
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.transformer import Transformer
 from liaoliao.text.chat_template import ChatTemplate
@@ -33,11 +34,12 @@ def roomy() -> Assistant:
     with torch.no_grad():
         for parameter in model.parameters():  # far from uniform, so that a mistake shows
             parameter.add_(torch.randn_like(parameter) * 0.3)
-    return Assistant(Engine(model, max_slots=8), tokenizer, ChatTemplate(tokenizer))
+    return Assistant(Engine(model, max_running=8), tokenizer, ChatTemplate(tokenizer))
 
 
 @pytest.fixture(scope="session")
 def tiny(roomy: Assistant) -> Assistant:
     """A context of 64 tokens, so that windows are needed."""
-    engine = Engine(roomy.engine.model, max_slots=8, max_length=MAX_LENGTH)
+    assert isinstance(roomy.engine.runner, TorchRunner)
+    engine = Engine(roomy.engine.runner.model, max_running=8, max_length=MAX_LENGTH)
     return Assistant(engine, roomy.tokenizer, roomy.template)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liaoliao.chat.assistant import Assistant
+from liaoliao.engine.runner import TorchRunner
 from liaoliao.errors import DataError, UsageError
 from liaoliao.messages import Message
 from liaoliao.tasks.bits_per_byte import (
@@ -43,7 +44,8 @@ def test_a_window_needs_room() -> None:
 
 
 def logprobs_by_hand(tiny: Assistant, ids: Sequence[int]) -> list[float]:
-    logits = tiny.engine.model(torch.tensor([ids]))[0].double().log_softmax(-1)
+    assert isinstance(tiny.engine.runner, TorchRunner)
+    logits = tiny.engine.runner.model(torch.tensor([ids]))[0].double().log_softmax(-1)
     return [float(logits[i - 1, ids[i]]) for i in range(1, len(ids))]
 
 

@@ -76,7 +76,6 @@ def run_batch(
     if not engine.idle:
         raise RequestError("the engine is busy with other requests; give the batch an engine of its own")
     requests = [(turn, turn.request()) for turn in turns if not turn.done]
-    requests.sort(key=lambda pair: -len(pair[1].token_ids))  # like lengths are read together
     running: dict[int, Turn] = {}
     num_done = len(turns) - len(requests)
     try:

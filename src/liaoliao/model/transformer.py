@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from liaoliao.model.cache import CacheView, cached_attention
+from liaoliao.model.cache import CacheView
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.fused import causal_attention, norm_rope, query_blocks, rms_norm, swiglu
 from liaoliao.model.rope import RotaryTable, inverse_frequencies
@@ -46,7 +46,7 @@ class RMSNorm(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Who sees whom: an additive mask (b, T, S), 0 or HIDDEN, and for rows without a cache what `first_keys` promises."""
+    """Who sees whom in rows without a cache: an additive mask (b, T, T), 0 or HIDDEN, and what `first_keys` promises."""
 
     mask: Tensor
     first_keys: tuple[int, ...] = ()
@@ -74,17 +74,15 @@ class Attention(nn.Module):
         x: Float[Tensor, "B T D"],
         cos: Tensor,
         sin: Tensor,
-        sight: Sight,
+        sight: Sight | CacheView,
         layer: int,
-        cache: CacheView | None,
     ) -> Float[Tensor, "B T D"]:
-        """Attend to earlier positions: within the rows (a mask of (b, T, T)) or into a cache (of (B, T, S))."""
+        """Attend to earlier positions, within the rows or in a cache."""
         query, key, value = self._project(x, cos, sin)
-        if cache is None:
-            out = causal_attention(query, key, value, sight.mask, sight.first_keys)
+        if isinstance(sight, CacheView):
+            out = sight.attend(layer, query, key, value)
         else:
-            key, value = cache.append(layer, key.transpose(0, 1), value.transpose(0, 1))
-            out = cached_attention(query, key, value, sight.mask)
+            out = causal_attention(query, key, value, sight.mask, sight.first_keys)
         merged = out.permute(1, 2, 0, 3).reshape(*x.shape[:2], self.q_size)
         return F.linear(merged, self.o_proj.weight.to(x.dtype))
 
@@ -138,12 +136,11 @@ class Block(nn.Module):
         x: Float[Tensor, "B T D"],
         cos: Tensor,
         sin: Tensor,
-        sight: Sight,
+        sight: Sight | CacheView,
         layer: int,
-        cache: CacheView | None,
     ) -> Float[Tensor, "B T D"]:
         """See Attention.forward."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, sight, layer, cache)
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, sight, layer)
         fed: Tensor = self.mlp(self.post_attention_layernorm(x))
         return x + fed
 
@@ -229,22 +226,18 @@ class Transformer(nn.Module):
         """Hidden states after the final norm.
 
         Without a cache a token sees the earlier tokens of its row, or with `segment_ids` those of its own segment.
-        With a cache each row goes on after the positions its slot already holds.
+        With a cache there is one row: the new tokens of all its sequences, each after what is stored of its own.
         """
-        length = token_ids.shape[1]
         dtype = self.compute_dtype or self.model.embed_tokens.weight.dtype
+        sight = cache or packed_sight(token_ids, segment_ids, dtype)
         if cache is not None:
-            positions, sight = cache.positions(length), Sight(_additive(cache.mask(length), dtype))
-        else:
-            sight = packed_sight(token_ids, segment_ids, dtype)
-            if positions is None:
-                positions = torch.arange(length, device=token_ids.device).unsqueeze(0)
+            positions = cache.positions
+        elif positions is None:
+            positions = torch.arange(token_ids.shape[1], device=token_ids.device).unsqueeze(0)
         cos, sin = self.rotary(positions, dtype)
         x = F.embedding(token_ids, self.model.embed_tokens.weight).to(dtype)
         for layer, block in enumerate(self.model.layers):
-            x = block(x, cos, sin, sight, layer, cache)
-        if cache is not None:
-            cache.commit()
+            x = block(x, cos, sin, sight, layer)
         normed: Tensor = self.model.norm(x)
         return normed
 

@@ -24,7 +24,7 @@ def held_out_bits(corpus: Corpus) -> Evaluate:
 
     def evaluate(model: Transformer) -> Mapping[str, float]:
         model.eval()
-        engine = Engine(model, max_slots=1)
+        engine = Engine(model, max_running=1)
         scores = {f"bits_per_byte:{lang}": bits_per_byte(engine, docs)[0] for lang, docs in documents.items()}
         model.train()
         return scores

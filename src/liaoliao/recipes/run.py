@@ -113,7 +113,7 @@ def finish(
     )
     reporter.say("evaluating on the texts kept back")
     began = time.monotonic()
-    results = held_out_results(Engine(model.eval(), max_slots=1), corpus)
+    results = held_out_results(Engine(model.eval(), max_running=1), corpus)
     tables.write_eval(results, out / "eval.json")
     write_report(
         run_dir,

@@ -42,7 +42,9 @@ _STRETCHES = 20
 class Scorer(Protocol):
     """The part of the engine that is needed here."""
 
-    max_length: int
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text at most."""
 
     def score(self, batch: Sequence[Sequence[int]]) -> list[list[float]]:
         """Logprobs of every token but the first."""

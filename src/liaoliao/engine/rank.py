@@ -1,0 +1,35 @@
+"""Given tokens with their logprobs, and the likeliest tokens in their places: what `echo` with logprobs shows.
+
+rank((5, 6), [logits after 5], num_top=1)
+    ->  [TokenEvent(5, 0.0), TokenEvent(6, -3.1, top_logprobs=((9, -0.2),))]
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from liaoliao.engine.request import TokenEvent
+
+
+def rank(token_ids: Sequence[int], logits: Iterable[Float[Tensor, "N V"]], num_top: int) -> list[TokenEvent]:
+    """The tokens of a text as events. `logits` come in pieces, a row after each token but the last.
+
+    A token's logprob and its place among the alternatives come from one calculation, so that the likeliest token
+    has exactly the logprob of the first alternative.
+    """
+    events = [TokenEvent(token_ids[0], 0.0)] if token_ids else []
+    for piece in logits:
+        targets = token_ids[len(events) : len(events) + len(piece)]
+        events += _ranked(targets, piece, min(num_top, piece.shape[-1]))
+    return events
+
+
+def _ranked(targets: Sequence[int], logits: Float[Tensor, "N V"], num_top: int) -> Iterator[TokenEvent]:
+    total = logits.logsumexp(-1, keepdim=True)
+    chosen = logits.gather(-1, torch.tensor(targets, device=logits.device).unsqueeze(-1)) - total
+    best, ids = logits.topk(num_top, dim=-1)
+    columns = (chosen.squeeze(-1).tolist(), ids.tolist(), (best - total).tolist())
+    for token_id, logprob, names, values in zip(targets, *columns, strict=True):
+        yield TokenEvent(token_id, logprob, tuple(zip(names, values, strict=True)))
