@@ -1,10 +1,16 @@
-"""From logits to the next token of every running sequence at once: no loop over rows.
+"""From logits to the next token of every running sequence at once.
 
 Randomness is counter-based: the n-th token of a request draws one uniform number that depends on (seed, n)
-alone, so what a request says does not depend on its company. Where all rows are greedy, an argmax is all that
-runs.
+alone, so what a request says does not depend on its company, nor on being interrupted. What nobody asks for
+costs nothing: where all rows are greedy, an argmax is all that chooses.
 
-    uniform(seeds=[7, 7], counters=[0, 1])  ->  two numbers in [0, 1), the same in every process
+    logits -> bias and penalties -> grammar mask -> temperature -> top-k, top-p, min-p -> draw
+
+The first step lives in `penalties`, the last two in `filters`. A request keeps its slot from `assign` to
+`release`:
+
+    sampler.assign(3, request)
+    sampled = sampler.sample([3], logits)  ->  Sampled(token_ids=[9], logprobs=[-0.2], top_logprobs=None)
 """
 
 import secrets
@@ -17,8 +23,10 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from liaoliao.engine.request import SamplingParams
-from liaoliao.errors import CheckpointError
+from liaoliao.engine.filters import Filters, draw, draw_filtered, uniform
+from liaoliao.engine.penalties import Penalties
+from liaoliao.engine.request import GrammarState, Request
+from liaoliao.errors import CheckpointError, RequestError
 
 _TopLogprobs = tuple[tuple[int, float], ...]
 
@@ -33,9 +41,7 @@ class Sampled:
 
 
 class Sampler:
-    """Sampling settings of every slot, as arrays, and the tokens each slot has seen (for the repetition
-    penalty).
-    """
+    """The sampling settings of every slot, as arrays, and how far each slot has come."""
 
     def __init__(self, num_slots: int, vocab_size: int, device: torch.device) -> None:
         self.vocab_size, self.device = vocab_size, device
@@ -43,154 +49,146 @@ class Sampler:
         self.top_p = np.ones(num_slots, dtype=np.float32)
         self.top_k = np.zeros(num_slots, dtype=np.int64)
         self.min_p = np.zeros(num_slots, dtype=np.float32)
-        self.penalty = np.ones(num_slots, dtype=np.float32)
         self.num_top = np.zeros(num_slots, dtype=np.int64)
         self.seed = np.zeros(num_slots, dtype=np.uint64)
         self.count = np.zeros(num_slots, dtype=np.uint64)  # tokens drawn so far
-        self.seen: Bool[Tensor, "S V"] | None = None  # made when the first request with a penalty arrives
+        self._penalties = Penalties(num_slots, vocab_size, device)
+        self._states: dict[int, GrammarState] = {}
+        self._failures: dict[int, RequestError] = {}
 
-    def assign(self, slot: int, params: SamplingParams, prompt: Sequence[int]) -> None:
-        """Give a slot to a request."""
+    def check(self, request: Request) -> None:
+        """Raises RequestError for what only the vocabulary can tell: a biased token that it does not have."""
+        for token_id, _ in request.params.logit_bias:
+            if token_id >= self.vocab_size:
+                raise RequestError(
+                    f"logit_bias: token id {token_id} is outside of the vocabulary (0 to {self.vocab_size - 1})"
+                )
+
+    def assign(self, slot: int, request: Request, generated: Sequence[int] = ()) -> None:
+        """Give a slot to a request, which has said `generated` before it was interrupted."""
+        params = request.params
         self.temperature[slot] = params.temperature
         self.top_p[slot] = params.top_p
         self.top_k[slot] = min(params.top_k, self.vocab_size)
         self.min_p[slot] = params.min_p
-        self.penalty[slot] = params.repetition_penalty
         self.num_top[slot] = min(params.logprobs, self.vocab_size)
         self.seed[slot] = (secrets.randbits(64) if params.seed is None else params.seed) % 2**64
-        self.count[slot] = 0
-        if params.repetition_penalty != 1.0:
-            if self.seen is None:
-                shape = (len(self.seed), self.vocab_size)
-                self.seen = torch.zeros(shape, dtype=torch.bool, device=self.device)
-            self.seen[slot] = False
-            self.seen[slot, torch.as_tensor(prompt, device=self.device)] = True
+        self.count[slot] = len(generated)
+        self._penalties.assign(slot, request, generated)
+        self._forget_grammar(slot)
+        if request.grammar is not None:
+            self._states[slot] = request.grammar.start()
+            for token_id in generated:
+                self._accept(slot, token_id)
 
-    def move(self, source: int, target: int) -> None:
-        """The request of slot `source` now lives in slot `target`."""
-        for values in (
-            self.temperature,
-            self.top_p,
-            self.top_k,
-            self.min_p,
-            self.penalty,
-            self.num_top,
-            self.seed,
-            self.count,
-        ):
-            values[target] = values[source]
-        if self.seen is not None:
-            self.seen[target] = self.seen[source]
+    def release(self, slot: int) -> None:
+        """Take a slot back: what its request asked for costs nothing from now on."""
+        self.num_top[slot] = 0
+        self._penalties.release(slot)
+        self._forget_grammar(slot)
+
+    def finished(self, slot: int) -> bool:
+        """Whether the reply in this slot is over: its grammar allows nothing more, or could not be followed."""
+        return slot in self._failures or (slot in self._states and self._states[slot].done)
+
+    def failure(self, slot: int) -> RequestError | None:
+        """Why the grammar of a slot could not be followed further; the token sampled last is then no part of it."""
+        return self._failures.get(slot)
 
     def sample(self, slots: Sequence[int], logits: Float[Tensor, "B V"]) -> Sampled:
-        """Choose the next token of each slot from its row of logits. Raises CheckpointError on NaN or
-        infinite logits.
+        """Choose the next token of each slot from its row of logits. Raises CheckpointError on NaN or infinite
+        logits.
+
+        A slot may stand in several rows (the positions of a draft) if its request is greedy and has neither
+        penalties nor a grammar.
         """
         rows = np.asarray(slots, dtype=np.int64)
         logits = logits.float()
-        total = logits.logsumexp(-1)
-        if not bool(total.isfinite().all()):  # one NaN or +inf in a row reaches its sum
+        logprobs = logits.log_softmax(-1)  # unlike logsumexp, it sums a row alike however many rows there are
+        if bool(logprobs[:, 0].isnan().any()):  # one NaN or +inf makes its whole row NaN
             raise CheckpointError(
                 "the model gave NaN or infinite logits; its weights are damaged, use another checkpoint"
             )
-        token_ids = self._choose(rows, logits)
-        self.count[rows] += np.uint64(1)
-        logprobs = logits.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1) - total
-        return Sampled(token_ids, logprobs, self._alternatives(rows, logits, total))
+        token_ids = self._choose(rows, self._masked(rows, self._penalties.apply(rows, logits)))
+        self._advance(rows, token_ids)
+        chosen = logprobs.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1)
+        return Sampled(token_ids, chosen, self._alternatives(rows, logprobs))
 
-    def _choose(self, rows: NDArray[np.int64], logits: Tensor) -> Int[Tensor, "B"]:
-        scores = self._penalised(rows, logits)
+    def _choose(self, rows: NDArray[np.int64], scores: Tensor) -> Int[Tensor, "B"]:
         drawn = np.flatnonzero(self.temperature[rows] > 0)
-        if len(drawn) == 0:
-            token_ids = scores.argmax(-1)
-        else:
-            some = rows[drawn]
-            heat = self._tensor(self.temperature[some]).unsqueeze(-1)
-            all_drawn = len(drawn) == len(rows)
-            kept = self._filtered(some, (scores if all_drawn else scores[self._tensor(drawn)]) / heat)
-            picked = draw(kept, self._tensor(uniform(self.seed[some], self.count[some])))
-            token_ids = picked if all_drawn else scores.argmax(-1).index_copy_(0, self._tensor(drawn), picked)
-        if self.seen is not None:
-            self.seen[self._tensor(rows), token_ids] = True
-        return token_ids
+        if len(drawn) == len(rows):
+            return self._draw(rows, scores)
+        greedy = scores.argmax(-1)
+        if not len(drawn):
+            return greedy
+        index = self._tensor(drawn)
+        return greedy.index_copy_(0, index, self._draw(rows[drawn], scores[index]))
 
-    def _penalised(self, rows: NDArray[np.int64], logits: Tensor) -> Tensor:
-        """Seen tokens become less likely by the factor (Keskar et al. 2019, CTRL, section 4.1)."""
-        if self.seen is None or bool((self.penalty[rows] == 1.0).all()):
-            return logits
-        factor = self._tensor(self.penalty[rows]).unsqueeze(-1)
-        factor = torch.where(self.seen[self._tensor(rows)], factor, 1.0)
-        return torch.where(logits > 0, logits / factor, logits * factor)
+    def _draw(self, rows: NDArray[np.int64], scores: Tensor) -> Int[Tensor, "B"]:
+        heat = self._tensor(self.temperature[rows]).unsqueeze(-1)
+        scores = (scores - scores.amax(-1, keepdim=True)) / heat  # the best is 0: no heat is too small for it
+        uniforms = self._tensor(uniform(self.seed[rows], self.count[rows]))
+        top_k, top_p, min_p = self.top_k[rows], self.top_p[rows], self.min_p[rows]
+        if not ((top_k > 0) | (top_p < 1) | (min_p > 0)).any():
+            return draw(scores, uniforms)
+        filters = Filters(self._tensor(top_k), self._tensor(top_p), self._tensor(min_p))
+        return draw_filtered(scores, filters, uniforms)
 
-    def _filtered(self, rows: NDArray[np.int64], scores: Tensor) -> Tensor:
-        if (self.top_k[rows] > 0).any():
-            scores = keep_top_k(scores, self._tensor(self.top_k[rows]))
-        if (self.top_p[rows] < 1).any():
-            scores = keep_top_p(scores, self._tensor(self.top_p[rows]))
-        if (self.min_p[rows] > 0).any():
-            scores = keep_min_p(scores, self._tensor(self.min_p[rows]))
-        return scores
+    def _advance(self, rows: NDArray[np.int64], token_ids: Int[Tensor, "B"]) -> None:
+        self.count[rows] += np.uint64(1)
+        self._penalties.count(rows, token_ids)
+        if self._states:
+            for slot, token_id in zip(rows.tolist(), token_ids.tolist(), strict=True):
+                if slot in self._states:
+                    self._accept(slot, token_id)
 
-    def _alternatives(
-        self, rows: NDArray[np.int64], logits: Tensor, total: Tensor
-    ) -> list[_TopLogprobs] | None:
+    # ------------------------------------------------------------ grammars
+
+    def _masked(self, rows: NDArray[np.int64], scores: Tensor) -> Tensor:
+        """Scores of tokens that a row's grammar does not allow here become -inf."""
+        if not self._states:
+            return scores
+        masks = {i: mask for i, slot in enumerate(rows.tolist()) if (mask := self._mask(slot)) is not None}
+        if not masks:
+            return scores
+        index = torch.tensor(list(masks), device=self.device)
+        allowed = self._tensor(np.stack(list(masks.values())))
+        return scores.index_copy(0, index, scores[index].masked_fill(~allowed, -torch.inf))
+
+    def _mask(self, slot: int) -> Bool[np.ndarray, "V"] | None:
+        """What a slot may say next; None if it has no grammar, or one that has failed."""
+        if slot not in self._states or slot in self._failures:
+            return None
+        try:
+            known = self._states[slot].mask()[: self.vocab_size]
+        except RequestError as error:  # it is this request's failure, and no reason for the others to fail
+            self._failures[slot] = error
+            return None
+        if not known.any():
+            self._failures[slot] = RequestError("no token of the vocabulary can go on with this grammar")
+            return None
+        return np.pad(known, (0, self.vocab_size - len(known)))  # logits may be wider than the vocabulary
+
+    def _accept(self, slot: int, token_id: int) -> None:
+        if slot not in self._failures:
+            try:
+                self._states[slot].accept(token_id)
+            except RequestError as error:
+                self._failures[slot] = error
+
+    def _forget_grammar(self, slot: int) -> None:
+        self._states.pop(slot, None)
+        self._failures.pop(slot, None)
+
+    # ------------------------------------------------------------ inside
+
+    def _alternatives(self, rows: NDArray[np.int64], logprobs: Tensor) -> list[_TopLogprobs] | None:
         asked = self.num_top[rows]
         if not asked.any():
             return None
-        best, ids = logits.topk(int(asked.max()), dim=-1)
-        pairs = zip((best - total.unsqueeze(-1)).tolist(), ids.tolist(), asked.tolist(), strict=True)
+        best, ids = logprobs.topk(int(asked.max()), dim=-1)
+        pairs = zip(best.tolist(), ids.tolist(), asked.tolist(), strict=True)
         return [tuple(zip(names[:n], values[:n], strict=True)) for values, names, n in pairs]
 
     def _tensor(self, values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
-
-
-def keep_top_k(scores: Float[Tensor, "B V"], top_k: Int[Tensor, "B"]) -> Float[Tensor, "B V"]:
-    """All but the `top_k` best of each row become -inf; 0 keeps the whole row. Ties at the border stay."""
-    best = scores.topk(int(top_k.max()), dim=-1).values  # (B, K)
-    border = best.gather(-1, (top_k - 1).clamp(min=0).unsqueeze(-1))
-    return scores.masked_fill((scores < border) & (top_k > 0).unsqueeze(-1), -torch.inf)
-
-
-def keep_top_p(scores: Float[Tensor, "B V"], top_p: Float[Tensor, "B"]) -> Float[Tensor, "B V"]:
-    """Keep the smallest set of likeliest tokens whose mass reaches `top_p` (Holtzman et al. 2020, nucleus
-    sampling).
-    """
-    ordered, ids = scores.sort(dim=-1, descending=True)
-    weights = ordered.softmax(-1)
-    before = weights.cumsum(-1) - weights  # mass of the better ones
-    drop = (before >= top_p.unsqueeze(-1)) & (top_p < 1).unsqueeze(-1)
-    drop[:, 0] = False
-    return scores.masked_fill(torch.zeros_like(drop).scatter_(-1, ids, drop), -torch.inf)
-
-
-def keep_min_p(scores: Float[Tensor, "B V"], min_p: Float[Tensor, "B"]) -> Float[Tensor, "B V"]:
-    """Drop tokens less likely than `min_p` times the likeliest (Nguyen et al. 2024, min-p sampling)."""
-    border = scores.amax(-1, keepdim=True) + min_p.log().unsqueeze(-1)
-    return scores.masked_fill(scores < border, -torch.inf)
-
-
-def draw(scores: Float[Tensor, "B V"], uniforms: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
-    """The token at which the running sum of each row's probabilities passes its uniform number."""
-    mass = (
-        scores.double().softmax(-1).cumsum(-1)
-    )  # double: a sum over 150,000 tokens must not lose the small ones
-    return torch.searchsorted(mass, uniforms.unsqueeze(-1) * mass[:, -1:], right=True).squeeze(-1)
-
-
-def uniform(seeds: NDArray[np.uint64], counters: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """One number in [0, 1) for each (seed, counter): the finaliser of SplitMix64 (Steele et al. 2014) over
-    both.
-    """
-    with np.errstate(over="ignore"):
-        mixed = _mix(
-            _mix(seeds + np.uint64(0x9E3779B97F4A7C15))
-            ^ ((counters + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
-        )
-    return (mixed >> np.uint64(32)).astype(np.float64) / 2**32
-
-
-def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
