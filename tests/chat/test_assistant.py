@@ -14,7 +14,7 @@ from liaoliao.chat.tools import ToolBox
 from liaoliao.chat.turn import MessageDone
 from liaoliao.errors import CheckpointError, LiaoError, RequestError, TemplateError, UsageError
 from liaoliao.messages import Message
-from liaoliao.model.checkpoint import save_checkpoint
+from liaoliao.model.checkpoint import load_model, save_checkpoint
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.registry import register
 from liaoliao.model.transformer import Transformer
@@ -116,13 +116,14 @@ def test_many_at_once_say_what_each_says_alone(assistant: Assistant) -> None:
     assert seen[-1] == (15, 15) and all(turn.done for turn in turns) and assistant.engine.idle
 
 
-def test_score_sums_to_the_documents_logprob(assistant: Assistant, tokenizer: Tokenizer) -> None:
-    text = "the cat sat on the mat"
+def test_score_sums_to_the_documents_logprob(folder: Path, tokenizer: Tokenizer) -> None:
+    assistant, text = load(folder, dtype="fp32"), "the cat sat on the mat"
     token_ids, logprobs = assistant.score(text)
     assert tokenizer.decode(token_ids) == text and len(logprobs) == len(token_ids)
     ids = torch.tensor([[tokenizer.end_of_text_id, *token_ids]])
     with torch.no_grad():
-        expected = assistant.engine.model(ids)[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None]).flatten()
+        logits = load_model(folder)(ids)[0, :-1]
+    expected = logits.log_softmax(-1).gather(1, ids[0, 1:, None]).flatten()
     assert logprobs == pytest.approx(expected.tolist(), abs=1e-4)
     assert assistant.score("") == ([], [])
 

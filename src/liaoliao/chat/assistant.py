@@ -14,16 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-import torch
-
 from liaoliao.chat.drive import Progress, run, run_batch
 from liaoliao.chat.tools import ToolBox, town_tools
 from liaoliao.chat.turn import ChatEvent, MessageDone, Turn
 from liaoliao.engine.engine import Engine
+from liaoliao.engine.load import OnProgress, RunnerDtype, load_runner
 from liaoliao.engine.request import SamplingParams
 from liaoliao.errors import CheckpointError, RequestError, TemplateError
 from liaoliao.messages import Message, Tool
-from liaoliao.model.checkpoint import load_generation, load_lineage, load_model, verify
+from liaoliao.model.checkpoint import load_generation, load_lineage
 from liaoliao.model.registry import resolve
 from liaoliao.text.chat_template import JinjaTemplate, Template, load_template
 from liaoliao.text.jinja_template import read_jinja
@@ -127,22 +126,28 @@ class Assistant:
 
 
 def load(
-    model: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu", max_slots: int = 64
+    model: str | Path,
+    *,
+    dtype: RunnerDtype = "auto",
+    device: str = "auto",
+    max_running: int = 64,
+    on_progress: OnProgress = lambda line: None,
 ) -> Assistant:
     """Load a model folder, or the folder that a registered name stands for, ready to talk.
 
-    Raises UsageError for an unknown name and CheckpointError for a folder that is damaged or incomplete.
+    `dtype` and `device` choose how it is computed, and `on_progress` hears of what takes long: see `load_runner`. Raises
+    UsageError for an unknown name and CheckpointError for a folder that is damaged or incomplete.
     """
-    folder = verify(resolve(model))
-    network = load_model(folder, dtype).to(device)
+    folder = resolve(model)
+    runner = load_runner(folder, dtype=dtype, device=device, on_progress=on_progress)
     tokenizer, lineage = Tokenizer.load(folder), load_lineage(folder)
-    if tokenizer.vocab_size > network.config.vocab_size:
+    if tokenizer.vocab_size > runner.vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the model only "
-            f"{network.config.vocab_size} embeddings"
+            f"{runner.vocab_size} embeddings"
         )
     return Assistant(
-        Engine(network, max_slots=max_slots),
+        Engine(runner, max_running=max_running),
         tokenizer,
         _template(folder, tokenizer),
         tools=town_tools(tuple(lineage.get("tools", ()))),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from liaoliao.cli.group import require
+from liaoliao.cli.options import Dtype
 
 if TYPE_CHECKING:
     from liaoliao.tasks.task import Task
@@ -44,6 +45,7 @@ def evaluate(
         Path | None,
         typer.Option("--json", help="Write the results to this file as JSON, too.", metavar="FILE"),
     ] = None,
+    dtype: Dtype = "auto",
 ) -> None:
     """Measure a model: questions with exact graders, multiple choice, bits per byte of any text."""
     from liaoliao.chat.assistant import load
@@ -57,7 +59,7 @@ def evaluate(
     )
     prepare_machine()
     with Progressing() as progress:
-        assistant = load(model)
+        assistant = load(model, dtype=dtype, on_progress=progress.say)
         results = []
         for task in chosen:
             most = QUESTIONS if limit is None and not task.name.startswith("text:") else limit

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from liaoliao.cli.options import Dtype
+
 
 def chat(
     model: Annotated[
@@ -55,6 +57,7 @@ def chat(
     seed: Annotated[
         int | None, typer.Option(help="The same seed and words, the same replies.", show_default="a new one")
     ] = None,
+    dtype: Dtype = "auto",
 ) -> None:
     """Talk to a model.
 
@@ -79,7 +82,8 @@ def chat(
     SamplingParams(**chosen)  # type: ignore[arg-type]  # a bad value is told before anything is done
     model = model or _current()
     prepare_machine()
-    talk = TerminalChat(load(model, max_slots=1), system=system, sampling=chosen)
+    assistant = load(model, dtype=dtype, max_running=1, on_progress=lambda line: typer.echo(line, err=True))
+    talk = TerminalChat(assistant, system=system, sampling=chosen)
     if prompt is not None:
         talk.answer_once(prompt)
     else:
