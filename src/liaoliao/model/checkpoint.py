@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -80,13 +81,8 @@ def save_checkpoint(
             f"the tokenizer has {tokenizer.vocab_size} tokens, but the model only "
             f"{model.config.vocab_size} embeddings"
         )
-    folder = Path(folder).absolute()
-    draft = folder.with_name(
-        f".{folder.name}.draft"
-    )  # one fixed name: a killed save leaves at most one, cleared here
-    try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+    with replacing(folder) as draft:
+        draft.mkdir()
         _write_model(draft, model)
         tokenizer.save(draft)
         (draft / "chat_template.jinja").write_text(template.jinja, encoding="utf-8")
@@ -95,12 +91,29 @@ def save_checkpoint(
         if attach is not None:
             attach(draft)
         sign(draft)
-        _replace(draft, folder)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write a file or folder at; when the block ends well it is synced to disk and
+    takes the target's name in one move.
+
+    After an error the target is what it was and the draft is gone; one of the disk (full, read-only) is a
+    CheckpointError.
+    """
+    target = Path(target).absolute()
+    draft = target.with_name(
+        f".{target.name}.draft"
+    )  # one fixed name: a killed save leaves at most one, cleared by the next
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(draft)
+        yield draft
+        _replace(draft, target)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise CheckpointError(
-            f"cannot write the checkpoint {folder}: {error}; what was there before is kept"
-        ) from error
+        raise CheckpointError(f"cannot write {target}: {error}; what was there before is kept") from error
+    finally:
+        _remove(draft)
 
 
 def sign(folder: Path) -> None:
@@ -134,20 +147,28 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _replace(draft: Path, folder: Path) -> None:
-    """Give the draft its name. A kill between the two renames leaves the old one aside, where `locate`
-    finds it.
+def _replace(draft: Path, target: Path) -> None:
+    """Give the draft its name. A kill between the two renames of a folder leaves the old one aside, where
+    `locate` finds it.
     """
     for path in draft.rglob("*"):
         _sync(path)
     _sync(draft)
-    aside = _aside(folder)
-    if folder.exists():
+    aside = _aside(target)
+    if target.is_dir():
         shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-    draft.rename(folder)
-    _sync(folder.parent)
+        target.rename(aside)
+    draft.rename(target)
+    _sync(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _aside(folder: Path) -> Path:

@@ -9,7 +9,7 @@ other activations, other rope types, quantised weights) is refused by name.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from liaoliao.model.config import Family, ModelConfig, RopeScaling
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
 
 
 class _FamilyFacts(NamedTuple):
@@ -263,14 +264,37 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
     Raises CheckpointError naming the tensor or file for anything missing, unexpected, misshapen or damaged.
     """
-    wanted = dict(model.named_parameters())
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in read_weights({name: p.shape for name, p in parameters.items()}, folder):
+            parameters[name].copy_(value)
+
+
+def read_weights(shapes: Mapping[str, torch.Size], folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a folder one by one, as they are stored, in the order of `weight_files`.
+
+    Raises CheckpointError as `load_weights` does.
+    """
+    files = weight_files(shapes, folder)
+    for path in dict.fromkeys(files.values()):
+        with _opened(path) as tensors:
+            for name in (name for name in files if files[name] == path):
+                value = _stored(tensors, name, shapes[name], path)
+                if name == EMBEDDING:
+                    _check_tied(value, shapes, folder)
+                yield name, value
+
+
+def weight_files(wanted: Collection[str], folder: Path) -> dict[str, Path]:
+    """Where each of a model's tensors lies, file by file. Raises CheckpointError if any is missing, or is
+    there without a place in the model.
+    """
     files = tensor_files(folder)
-    tied_copy = "lm_head.weight" if "lm_head.weight" not in wanted else ""
     missing = [name for name in wanted if name not in files]
     extra = [
         name
         for name in files
-        if name not in wanted and name != tied_copy and not name.endswith("rotary_emb.inv_freq")
+        if name not in wanted and name != OUTPUT and not name.endswith("rotary_emb.inv_freq")
     ]
     if missing:
         raise CheckpointError(
@@ -278,12 +302,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         )
     if extra:
         raise CheckpointError(f"{folder} holds {_some(extra)}, which config.json has no place for")
-    for path in sorted({files[name] for name in wanted}):
-        with _opened(path) as tensors:
-            for name in (name for name in wanted if files[name] == path):
-                _copy(tensors, name, wanted[name], path)
-    if tied_copy in files:
-        _check_tied(files[tied_copy], tied_copy, wanted["model.embed_tokens.weight"], folder)
+    return {name: files[name] for name in sorted(wanted, key=lambda name: files[name])}
 
 
 def tensor_files(folder: Path) -> dict[str, Path]:
@@ -329,23 +348,26 @@ def _opened(path: Path) -> Iterator[Any]:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
 
 
-def _copy(tensors: Any, name: str, parameter: nn.Parameter, path: Path) -> None:
+def _stored(tensors: Any, name: str, shape: torch.Size, path: Path) -> Tensor:
     value: Tensor = tensors.get_tensor(name)
     if not value.dtype.is_floating_point or value.dtype.itemsize < 2:
         raise CheckpointError(f"{path}: {name} is {value.dtype}; quantised weights are not supported")
-    if value.shape != parameter.shape:
+    if value.shape != shape:
         raise CheckpointError(
-            f"{path}: {name} has shape {tuple(value.shape)}, config.json calls for {tuple(parameter.shape)}"
+            f"{path}: {name} has shape {tuple(value.shape)}, config.json calls for {tuple(shape)}"
         )
-    with torch.no_grad():
-        parameter.copy_(value)
+    return value
 
 
-def _check_tied(path: Path, name: str, embedding: nn.Parameter, folder: Path) -> None:
+def _check_tied(embedding: Tensor, shapes: Mapping[str, torch.Size], folder: Path) -> None:
+    """A model that shares its embeddings with the output may store them twice, but not as two things."""
+    path = tensor_files(folder).get(OUTPUT)
+    if OUTPUT in shapes or path is None:
+        return
     with _opened(path) as tensors:
-        value: Tensor = tensors.get_tensor(name)
-        if value.shape != embedding.shape or not torch.equal(value.to(embedding.dtype), embedding.detach()):
-            raise CheckpointError(f"{folder}: config.json ties {name} to the embeddings, but the two differ")
+        value: Tensor = tensors.get_tensor(OUTPUT)
+        if value.shape != embedding.shape or not torch.equal(value.to(embedding.dtype), embedding):
+            raise CheckpointError(f"{folder}: config.json ties {OUTPUT} to the embeddings, but they differ")
 
 
 def _some(names: list[str]) -> str:

@@ -48,6 +48,7 @@ _SAVED_CONFIG: Final[Mapping[str, Any]] = MappingProxyType(
     }
 )
 _TEXTS_PER_BATCH: Final = 1000
+_LONG_TEXT: Final = 2000  # characters
 
 Segmenter: TypeAlias = Callable[[str], Iterable[str]]
 
@@ -71,6 +72,8 @@ class Tokenizer:
             {token["content"]: token["id"] for token in spec["added_tokens"]}
         )
         self.vocab_size: int = len(self._token_bytes)
+        self.max_token_bytes: int = max(map(len, self._token_bytes))
+        self.prefix_ids: tuple[int, ...] = tuple(backend.encode("").ids)  # such as Llama-3's opening token
 
     # Making, loading, saving
 
@@ -129,11 +132,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The token ids of `text`; never those of special tokens. A lone surrogate is a TokenizerError."""
-        try:
-            return self._plain.encode(text, add_special_tokens=False).ids
-        except (TypeError, UnicodeEncodeError) as error:
-            _refuse_surrogates([text])
-            raise TokenizerError(f"the text cannot be encoded: {error}") from error
+        return self._encode(self._plain, text)
+
+    def encode_marked(self, text: str) -> list[int]:
+        """`encode`, but the name of a special token stands for that token: for text that is no person's words."""
+        return self._encode(self._backend, text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` for many texts, on all cores."""
@@ -158,6 +161,16 @@ class Tokenizer:
             raise TokenizerError("bytes per token of an empty text is not a number; give it some text")
         num_tokens = len(self.encode(text))
         return len(text.encode("utf-8")) / num_tokens
+
+    @staticmethod
+    def _encode(backend: tokenizers.Tokenizer, text: str) -> list[int]:
+        try:
+            if len(text) > _LONG_TEXT:  # a batch of one: other threads may run meanwhile
+                return backend.encode_batch_fast([text], add_special_tokens=False)[0].ids
+            return backend.encode(text, add_special_tokens=False).ids
+        except (TypeError, ValueError, UnicodeEncodeError) as error:
+            _refuse_surrogates([text])
+            raise TokenizerError(f"the text cannot be encoded: {error}") from error
 
     # Ids to text
 
@@ -217,8 +230,10 @@ class Tokenizer:
 
     @property
     def pre(self) -> str | None:
-        """llama.cpp's name for the pre-tokenizer in use ("qwen2", "llama-bpe"); None if we do not know it."""
-        return _PRE_OF_PATTERN.get(_pattern(json.loads(self._backend.to_str())))
+        """llama.cpp's name for the way text is cut before the merges ("qwen2", "llama-bpe", "smollm",
+        "gpt-2"); None if it knows none that does the same.
+        """
+        return _llama_cpp_pre(json.loads(self._backend.to_str()))
 
     def _first_special(self, *names: str | None) -> int:
         for name in names:
@@ -232,11 +247,11 @@ class Tokenizer:
 # How the library writes a tokenizer down
 
 _HEAD_OF_FOREIGN: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
-_PRE_OF_PATTERN: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        QWEN2_PATTERN: "qwen2",
-        _HEAD_OF_FOREIGN + r"|\p{N}" + _TAIL: "qwen2",
-        _HEAD_OF_FOREIGN + r"|\p{N}{1,3}" + _TAIL: "llama-bpe",
+_PRE_OF_PATTERN: Final[Mapping[tuple[str, bool], str]] = MappingProxyType(
+    {  # the pattern, and whether a whole word that is a token is taken without asking the merges
+        (QWEN2_PATTERN, False): "qwen2",
+        (_HEAD_OF_FOREIGN + r"|\p{N}" + _TAIL, False): "qwen2",
+        (_HEAD_OF_FOREIGN + r"|\p{N}{1,3}" + _TAIL, True): "llama-bpe",
     }
 )
 
@@ -248,9 +263,25 @@ def _steps(part: Mapping[str, Any] | None, key: str) -> list[Mapping[str, Any]]:
     return list(part[key]) if part["type"] == "Sequence" else [part]
 
 
-def _pattern(spec: Mapping[str, Any]) -> str:
-    steps = _steps(spec["pre_tokenizer"], "pretokenizers")
-    return next((step["pattern"].get("Regex", "") for step in steps if step["type"] == "Split"), "")
+def _llama_cpp_pre(spec: Mapping[str, Any]) -> str | None:
+    model = spec["model"]
+    if any(model.get(name) for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")):
+        return None
+    whole_words = bool(model.get("ignore_merges"))
+    match _steps(spec["pre_tokenizer"], "pretokenizers"):
+        case [
+            {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated", "invert": False},
+            {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+        ]:
+            return _PRE_OF_PATTERN.get((pattern, whole_words))
+        case [
+            {"type": "Digits", "individual_digits": True},
+            {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        ] if not whole_words:
+            return "smollm"
+        case [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}] if not whole_words:
+            return "gpt-2"
+    return None
 
 
 def _require_byte_level(spec: Mapping[str, Any]) -> None:
