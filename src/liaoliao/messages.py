@@ -9,7 +9,6 @@ unknown key is an error.
 """
 
 import base64
-import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast
@@ -290,19 +289,20 @@ def _part_from_openai(wire: object) -> Text | Image:
         return Text(_string(wire, "text", where="message.content[]"))
     if kind == "image_url":
         _refuse_unknown(wire, ("type", "image_url"), where="image part")
-        return _image_from_url(
+        return image_from_url(
             _string(_mapping(wire, "image_url", "message.content[]"), "url", where="image_url")
         )
     raise DataError(f"message.content[].type: {kind!r} is not known; known are 'text', 'image_url'")
 
 
-def _image_from_url(url: str) -> Image:
+def image_from_url(url: str) -> Image:
+    """The picture that a data URL holds; other URLs are a DataError."""
     head, comma, payload = url.partition(",")
     if not (head.startswith("data:") and head.endswith(";base64") and comma):
         raise DataError("image_url.url: only data URLs are read, such as 'data:image/png;base64,...'")
     try:
         data = base64.b64decode(payload, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; text that is not ASCII is a plain one
         raise DataError(f"image_url.url: the base64 data is damaged: {error}") from error
     return Image(head.removeprefix("data:").removesuffix(";base64"), data)
 

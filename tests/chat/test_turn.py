@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liaoliao.chat.drive import run, run_async
+from liaoliao.chat.stop import StopGate
 from liaoliao.chat.tools import BoundTool, ToolBox
-from liaoliao.chat.turn import ChatEvent, MessageDone, Turn, _StopGate
-from liaoliao.engine.request import Request, SamplingParams, TokenEvent
+from liaoliao.chat.turn import ChatEvent, MessageDone, Turn
+from liaoliao.engine.request import GrammarState, Request, SamplingParams, TokenEvent
 from liaoliao.errors import RequestError
 from liaoliao.messages import Message, Tool, ToolCall
 from liaoliao.text.chat_template import ChatTemplate, JinjaTemplate
@@ -125,7 +126,7 @@ def test_what_looked_like_a_stop_string_is_said_in_the_end(
 
 @given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.data())
 def test_the_gate_finds_what_a_search_finds(text: str, stop: list[str], data: st.DataObject) -> None:
-    gate, passed, rest = _StopGate(tuple(stop)), "", text
+    gate, passed, rest = StopGate(tuple(stop)), "", text
     while rest and not gate.closed:
         size = data.draw(st.integers(1, len(rest)))
         passed += gate.feed(rest[:size])
@@ -161,6 +162,57 @@ def test_a_template_that_opens_the_reasoning(tokenizer: Tokenizer) -> None:
     events = [out for i in ids for out in turn.feed(TokenEvent(i, 0.0))]
     events += turn.feed(TokenEvent(tokenizer.special_id("<|im_end|>"), 0.0, finish_reason="stop"))
     assert events[-1] == MessageDone(Message.assistant("yes", reasoning="hm"), "stop")
+
+
+def test_a_grammar_binds_the_first_reply(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    class Anything:
+        def start(self) -> GrammarState:
+            raise NotImplementedError
+
+    replies = [Message.assistant("", tool_calls=(CALL,)), Message.assistant("5")]
+    grammar, script = Anything(), Script(template, replies)
+    list(run(Turn([QUESTION], template, tokenizer, grammar=grammar), script, BOX))
+    assert [request.grammar for request in script.requests] == [grammar, None]
+
+
+def test_the_last_message_is_continued_once(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    begun, rest = Message.assistant("the cat", reasoning="hm"), Message.assistant("sat", tool_calls=(CALL,))
+    turn = Turn([QUESTION, begun], template, tokenizer, continue_final=True)
+    script = Script(template, [rest, Message.assistant("5")])
+    events = list(run(turn, script, BOX))
+    whole = template.render([QUESTION, begun]).token_ids
+    assert list(script.requests[0].token_ids) == whole[: whole.index(template.stop_ids[0], -3)]
+    assert events[0] == TextDelta("sat") and MessageDone(rest, "tool_calls") in events
+    joined = Message.assistant("the catsat", reasoning="hm", tool_calls=(CALL,))
+    result = Message.tool(reverse(CALL.arguments), "call_0")
+    assert turn.new_messages == (joined, result, Message.assistant("5"))
+    again = template.prompt([QUESTION, joined, result])
+    assert list(script.requests[1].token_ids) == again
+
+
+@pytest.mark.parametrize(
+    "last", [QUESTION, Message.assistant("", tool_calls=(CALL,)), Message.tool("5", "call_0")]
+)
+def test_what_cannot_be_continued(tokenizer: Tokenizer, template: ChatTemplate, last: Message) -> None:
+    with pytest.raises(RequestError, match="continued"):
+        Turn([QUESTION, last], template, tokenizer, continue_final=True)
+
+
+def test_ignoring_the_end_leaves_out_the_templates_stop_tokens(
+    tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    params = SamplingParams(ignore_eos=True, stop_token_ids=(7,))
+    assert Turn([QUESTION], template, tokenizer, params=params).params.stop_token_ids == (7,)
+
+
+def test_a_turn_knows_whether_it_thinks(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    turn = Turn([QUESTION], template, tokenizer)
+    turn.request()
+    seen = []
+    for token_id in reply_ids(template, Message.assistant("a", reasoning="b")):
+        turn.feed(TokenEvent(token_id, 0.0, finish_reason="stop" if token_id in template.stop_ids else None))
+        seen.append(turn.thinking)
+    assert seen[0] and not seen[-1] and seen == sorted(seen, reverse=True)
 
 
 def test_what_makes_no_turn(tokenizer: Tokenizer, template: ChatTemplate) -> None:

@@ -190,6 +190,20 @@ def test_a_tokenizer_without_the_marks_is_refused(folder: Path, tmp_path: Path) 
         ChatTemplate(Tokenizer.load(tmp_path))
 
 
+def test_prompts_are_renderings(template: ChatTemplate) -> None:
+    talk, tools = [Message.user("hi"), Message.assistant("猫 5", reasoning="hm")], [Tool("f")]
+    assert template.prompt(talk, tools) == template.render(talk, tools, add_generation_prompt=True).token_ids
+    whole = template.render(talk, tools).token_ids
+    open_ended = template.prompt(talk, tools, continue_final=True)
+    assert open_ended == whole[: len(open_ended)] and whole[len(open_ended)] == template.stop_ids[0]
+    empty = [Message.user("hi"), Message.assistant()]
+    assert template.prompt(empty, continue_final=True) == template.prompt(empty[:1])
+    with pytest.raises(TemplateError, match="ends with an assistant's"):
+        template.prompt(talk[:1], continue_final=True)
+    with pytest.raises(TemplateError, match="no option 'enable_thinking'; it has none"):
+        template.prompt(talk, options={"enable_thinking": False})
+
+
 def test_stop_ids(template: ChatTemplate, tokenizer: Tokenizer) -> None:
     assert tuple(map(tokenizer.token_bytes, template.stop_ids)) == (b"<|im_end|>", b"<|endoftext|>")
 

@@ -165,6 +165,46 @@ def test_templates_that_fail_or_attack_are_refused(tokenizer: Tokenizer, jinja: 
         JinjaTemplate(tokenizer, jinja).render([Message.user("hi")])
 
 
+@given(conversation=conversations)
+def test_prompts_are_renderings(tokenizer: Tokenizer, conversation: Conversation) -> None:
+    template, talk = JinjaTemplate(tokenizer, CHATML_JINJA), conversation.messages
+    expected = template.render(talk, conversation.tools, add_generation_prompt=True).token_ids
+    assert template.prompt(talk, conversation.tools) == expected
+
+
+SWITCHED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>{{ why }}</think>{% endif %}{% endif %}"
+)
+
+
+def test_options_reach_the_template_as_words(tokenizer: Tokenizer) -> None:
+    template, talk = JinjaTemplate(tokenizer, SWITCHED), [Message.user("hi")]
+    assert template.option_names == {"enable_thinking", "why"} and not template.takes_tools
+    assert JinjaTemplate(tokenizer, CHATML_JINJA).takes_tools
+    plain = template.prompt(talk)
+    off = template.prompt(talk, options={"enable_thinking": False, "why": "<|im_end|>"})
+    marks = [
+        tokenizer.special_id("<think>"),
+        *tokenizer.encode("<|im_end|>"),
+        tokenizer.special_id("</think>"),
+    ]
+    assert off == plain + marks
+    with pytest.raises(TemplateError, match="no option 'colour'; it has enable_thinking, why"):
+        template.prompt(talk, options={"colour": 1})
+
+
+def test_the_last_message_is_left_open(tokenizer: Tokenizer) -> None:
+    template = JinjaTemplate(tokenizer, SWITCHED)
+    talk = [Message.user("hi"), Message.assistant("a <|im_end|> b")]
+    ids = template.prompt(talk, continue_final=True)
+    whole = template.render(talk).token_ids
+    assert ids == whole[: len(ids)] and tokenizer.decode(whole[len(ids) :]) == "<|im_end|>\n"
+    with pytest.raises(TemplateError, match="does not show"):
+        template.prompt([Message.user("hi"), Message.assistant()], continue_final=True)
+
+
 def test_what_cannot_be_rendered_is_refused(tokenizer: Tokenizer) -> None:
     template = JinjaTemplate(tokenizer, FORGETFUL)
     with pytest.raises(TemplateError, match="holds an image"):

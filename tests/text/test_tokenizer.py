@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,40 @@ def _foreign(folder: Path, split: str, config: dict[str, Any], *, llama: bool) -
         backend.add_tokens([AddedToken("<think>", special=False, normalized=False)])
     backend.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def test_long_texts_are_encoded_alike_and_let_others_run(tokenizer: Tokenizer) -> None:
+    text = (ENGLISH + CHINESE + "<|im_end|>") * 400
+    ids = tokenizer.encode(text)
+    assert (
+        ids == tokenizer._plain.encode(text, add_special_tokens=False).ids and tokenizer.decode(ids) == text
+    )
+    ticks, ended = 0, threading.Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not ended.wait(0.001):
+            ticks += 1
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    tokenizer.encode(text * 20)
+    during = ticks
+    ended.set()
+    ticker.join()
+    assert during >= 5
+
+
+def test_names_of_special_tokens_may_stand_for_them(tokenizer: Tokenizer) -> None:
+    for text in ("a<|im_end|>猫", "a<|im_end|>猫" * 400):
+        parts = text.split("<|im_end|>")
+        expected = tokenizer.encode(parts[0])
+        for part in parts[1:]:
+            expected += [tokenizer.special_id("<|im_end|>"), *tokenizer.encode(part)]
+        assert tokenizer.encode_marked(text) == expected
+    assert tokenizer.prefix_ids == () and tokenizer.max_token_bytes == max(
+        len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)
+    )
 
 
 def test_a_qwen_folder_loads(tmp_path: Path) -> None:

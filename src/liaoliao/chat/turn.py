@@ -8,11 +8,13 @@ A turn may take several replies: each that calls tools is answered with their re
 times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
 
-from liaoliao.engine.request import Request, SamplingParams, TokenEvent
+from liaoliao.chat.stop import StopGate
+from liaoliao.engine.request import Grammar, Request, SamplingParams, TokenEvent
 from liaoliao.errors import RequestError
 from liaoliao.messages import Message, Tool, ToolCall, ToolResult
 from liaoliao.text.chat_template import Template
@@ -20,6 +22,7 @@ from liaoliao.text.parse import Delta, Parser, ReasoningDelta, TextDelta, ToolCa
 from liaoliao.text.tokenizer import Tokenizer
 
 _DEFAULT_PARAMS = SamplingParams()
+_NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 TurnFinish: TypeAlias = Literal["stop", "length", "tool_calls", "tool_limit"]
 
@@ -44,7 +47,10 @@ class Turn:
     that.
 
     `tools` are described in the prompt; calls of other tools are pending all the same. `stop` are strings
-    that end the reply and are no part of it. Token ids that end a reply come from the template.
+    that end the reply and are no part of it. Token ids that end a reply come from the template, unless
+    `params.ignore_eos`. A `grammar` binds the first reply. With `continue_final` the first reply goes on with
+    the last message, an assistant's, and the two become one of `messages`; the events tell of what is new.
+    `template_options` are variables of the chat template, such as `enable_thinking`.
     """
 
     def __init__(
@@ -57,21 +63,38 @@ class Turn:
         params: SamplingParams = _DEFAULT_PARAMS,
         stop: Sequence[str] = (),
         max_tool_rounds: int = 4,
+        grammar: Grammar | None = None,
+        continue_final: bool = False,
+        template_options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> None:
         if not messages:
             raise RequestError("there is no message to answer")
         if any(not text for text in stop):
             raise RequestError("stop must not hold an empty string")
+        if continue_final:
+            _check_open(messages[-1])
         self.messages = list(messages)
         self.tools, self.stop = tuple(tools), tuple(stop)
-        self.params = replace(params, stop_token_ids=(*params.stop_token_ids, *template.stop_ids))
+        stop_ids = () if params.ignore_eos else template.stop_ids
+        self.params = replace(params, stop_token_ids=(*params.stop_token_ids, *stop_ids))
         self.pending: tuple[ToolCall, ...] = ()
         self.finish_reason: TurnFinish | None = None
         self.done = False
         self.generating = False
         self._template, self._tokenizer = template, tokenizer
-        self._num_given, self._rounds_left = len(messages), max_tool_rounds
-        self._parser, self._gate = Parser(tokenizer), _StopGate(self.stop)
+        self._options, self._grammar, self._continued = template_options, grammar, continue_final
+        self._num_given, self._rounds_left = len(messages) - continue_final, max_tool_rounds
+        self._parser, self._gate = Parser(tokenizer), StopGate(self.stop)
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the reply stands inside its reasoning."""
+        return self._parser.in_reasoning
+
+    @property
+    def stop_string(self) -> str | None:
+        """The one of `stop` that ended the reply."""
+        return self._gate.met
 
     @property
     def new_messages(self) -> tuple[Message, ...]:
@@ -83,16 +106,19 @@ class Turn:
         assert not (self.pending or self.done or self.generating), (
             "resolve the tool calls, or stop: the turn is done"
         )
-        ids = self._template.render(self.messages, self.tools, add_generation_prompt=True).token_ids
+        ids = self._template.prompt(
+            self.messages, self.tools, continue_final=self._continued, options=self._options
+        )
         self._parser = Parser(
             self._tokenizer,
             stop_ids=self._template.stop_ids,
             first_call=sum(len(message.tool_calls) for message in self.messages),
             in_reasoning=self._opens_reasoning(ids),
         )
-        self._gate = _StopGate(self.stop)
+        self._gate = StopGate(self.stop)
         self.generating = True
-        return Request(tuple(ids), self.params)
+        grammar, self._grammar = self._grammar, None
+        return Request(tuple(ids), self.params, grammar)
 
     def feed(self, event: TokenEvent) -> list[ChatEvent]:
         """One token of the reply. Once `generating` is False no more are wanted, whatever the engine would
@@ -136,9 +162,16 @@ class Turn:
         if reason == "tool_calls":
             self._rounds_left -= 1
             self.pending = reply.tool_calls
-        self.messages.append(reply)
+        self._add(reply)
         self.generating, self.done, self.finish_reason = False, not self.pending, reason
         return MessageDone(reply, reason)
+
+    def _add(self, reply: Message) -> None:
+        if self._continued:
+            self.messages.append(_joined(self.messages.pop(), reply))
+        else:
+            self.messages.append(reply)
+        self._continued = False
 
     def _through_gate(self, deltas: Sequence[Delta]) -> list[ChatEvent]:
         if not self.stop:
@@ -159,40 +192,19 @@ class Turn:
         return next((names[token_id] for token_id in reversed(ids) if token_id in names), "") == "<think>"
 
 
-class _StopGate:
-    """Lets text through up to the first stop string; holds back what may be the beginning of one."""
-
-    def __init__(self, stop: Sequence[str]) -> None:
-        self.stop = stop
-        self.passed, self.closed, self._held = "", False, ""
-
-    def feed(self, text: str) -> str:
-        text = self._held + text
-        found = [position for position in map(text.find, self.stop) if position >= 0]
-        self.closed = bool(found)
-        keep = min(found) if found else len(text) - self._overlap(text)
-        self._held = "" if found else text[keep:]
-        return self._pass(text[:keep])
-
-    def flush(self) -> str:
-        held, self._held = self._held, ""
-        return self._pass(held)
-
-    def _pass(self, text: str) -> str:
-        self.passed += text
-        return text
-
-    def _overlap(self, text: str) -> int:
-        """Length of the longest end of `text` that begins a stop string."""
-        longest = max(map(len, self.stop), default=1) - 1
-        return next(
-            (
-                n
-                for n in range(min(longest, len(text)), 0, -1)
-                if any(s.startswith(text[-n:]) for s in self.stop)
-            ),
-            0,
+def _check_open(last: Message) -> None:
+    """A RequestError for a message that cannot be gone on with."""
+    if last.role != "assistant" or last.tool_calls:
+        raise RequestError(
+            "only an assistant's message without tool calls can be continued; the last message is "
+            + ("one with tool calls" if last.tool_calls else f"of the role {last.role!r}")
         )
+
+
+def _joined(begun: Message, rest: Message) -> Message:
+    return Message.assistant(
+        begun.text + rest.text, reasoning=begun.reasoning + rest.reasoning, tool_calls=rest.tool_calls
+    )
 
 
 def _text(text: str) -> list[ChatEvent]:

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from liaoliao.cli import measure, talk, train
+from liaoliao.cli import export, measure, talk, train
+from liaoliao.cli import serve as server
 from liaoliao.cli.group import Group
 
 app = typer.Typer(
@@ -51,6 +52,9 @@ app.command()(train.sft)
 app.command()(train.tokenizer)
 app.command("eval")(measure.evaluate)
 app.command()(measure.models)
+app.command()(export.export)
+app.command()(server.serve)
+app.command()(server.keys)
 
 
 def main() -> None:

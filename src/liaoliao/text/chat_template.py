@@ -14,15 +14,16 @@ ids are always a prefix of the conversation's.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from liaoliao.errors import TemplateError
 from liaoliao.messages import Message, Tool, ToolCall
 from liaoliao.text.jinja_template import JinjaTemplate, read_jinja
-from liaoliao.text.rendered import Rendered, refuse_images
+from liaoliao.text.rendered import Rendered, refuse_images, refuse_options, refuse_unless_assistant
 from liaoliao.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 __all__ = ["CHATML_JINJA", "ChatTemplate", "JinjaTemplate", "Rendered", "Template", "load_template"]
@@ -107,6 +108,7 @@ _START, _END = _Mark("<|im_start|>"), _Mark("<|im_end|>")
 _THINK, _THINK_END = _Mark("<think>"), _Mark("</think>")
 _CALL, _CALL_END = _Mark("<tool_call>"), _Mark("</tool_call>")
 _RESPONSE, _RESPONSE_END = _Mark("<tool_response>"), _Mark("</tool_response>")
+_NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class ChatTemplate:
@@ -120,6 +122,8 @@ class ChatTemplate:
             )
         self._tokenizer = tokenizer
         self.jinja: str = CHATML_JINJA
+        self.option_names: frozenset[str] = frozenset()
+        self.takes_tools: bool = True
         self.stop_ids: tuple[int, ...] = tuple(map(tokenizer.special_id, ("<|im_end|>", "<|endoftext|>")))
 
     def render(
@@ -142,6 +146,26 @@ class ChatTemplate:
         if add_generation_prompt:
             self._append(rendered, [_START, "assistant\n"], weight=0.0)
         return rendered
+
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        *,
+        continue_final: bool = False,
+        options: Mapping[str, Any] = _NO_OPTIONS,
+    ) -> list[int]:
+        """The ids that end where the assistant is about to speak, or, with `continue_final`, at the end of what
+        it says in the last message. This template has no `options`: any is a TemplateError.
+        """
+        refuse_options(options, self.option_names)
+        if continue_final:
+            refuse_unless_assistant(messages)
+        rendered = self.render(messages, tools, add_generation_prompt=not continue_final)
+        if not continue_final:
+            return rendered.token_ids
+        *_, end = (i for i, weight in enumerate(rendered.loss_weights) if weight)  # the last <|im_end|>
+        return rendered.token_ids[:end]
 
     def _append(self, rendered: Rendered, pieces: Iterable[_Piece], weight: float) -> None:
         for piece in pieces:

@@ -19,30 +19,43 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import jinja2
 import jinja2.ext
+import jinja2.meta
 import jinja2.sandbox
 
 from liaoliao.errors import TemplateError
 from liaoliao.messages import Message, Tool
-from liaoliao.text.rendered import Rendered, refuse_images
+from liaoliao.text.rendered import Rendered, refuse_images, refuse_options, refuse_unless_assistant
 from liaoliao.text.tokenizer import Tokenizer
 
 _NONCHARACTERS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))  # "not for interchange": text has none
 _TEMPLATE_FAULTS: Final = (
     jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
+_NAMES_OF_TOKENS: Final = ("bos_token", "eos_token", "pad_token", "unk_token")
+_GIVEN: Final = frozenset(("messages", "tools", "documents", "add_generation_prompt", *_NAMES_OF_TOKENS))
+_NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class JinjaTemplate:
-    """A foreign chat template; `folder` may name further stop tokens in its generation_config.json."""
+    """A foreign chat template; `folder` may name further stop tokens in its generation_config.json.
+
+    `option_names` are the variables that a caller of `prompt` may set, such as Qwen3's `enable_thinking`;
+    `takes_tools` tells whether tool definitions would reach the model.
+    """
 
     def __init__(self, tokenizer: Tokenizer, jinja: str, *, folder: Path | None = None) -> None:
         self._tokenizer = tokenizer
         self.jinja: str = jinja
-        self._template = _compile(jinja)
+        environment = _environment()
+        self._template = _compile(environment, jinja)
+        unset = jinja2.meta.find_undeclared_variables(environment.parse(jinja))
+        self.option_names: frozenset[str] = frozenset(unset) - _GIVEN - frozenset(environment.globals)
+        self.takes_tools: bool = "tools" in unset
         self._special = re.compile(
             "|".join(map(re.escape, sorted(tokenizer.special_ids, key=len, reverse=True))) or r"(?!)"
         )
@@ -62,13 +75,47 @@ class JinjaTemplate:
         ]
         return self._tokens(whole, [span for span in spans if span], mark)
 
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        *,
+        continue_final: bool = False,
+        options: Mapping[str, Any] = _NO_OPTIONS,
+    ) -> list[int]:
+        """The ids that end where the assistant is about to speak, or, with `continue_final`, at the end of what
+        it says in the last message. An option that the template does not know is a TemplateError.
+        """
+        refuse_options(options, self.option_names)
+        if continue_final:
+            refuse_unless_assistant(messages)
+        mark = _unused_character(messages, tools, options)
+        whole = self._text(
+            messages, tools=tools, mark=mark, add_generation_prompt=not continue_final, options=options
+        )
+        if continue_final:
+            whole = whole[: self._end_of_words(whole, messages[-1], mark)]
+        return self._ids(whole, mark)
+
+    def _end_of_words(self, whole: str, last: Message, mark: str) -> int:
+        words = self._guard(last.text.strip(), mark)
+        start = whole.rfind(words) if words else -1
+        if start < 0:
+            raise TemplateError(
+                "the model's chat template does not show the last message in a form to go on from"
+            )
+        return start + len(words)
+
     def _text(
-        self, messages: Sequence[Message], *, tools: Sequence[Tool], mark: str, add_generation_prompt: bool
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool],
+        mark: str,
+        add_generation_prompt: bool,
+        options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> str:
-        names = {
-            role: self._tokenizer.special_name(role)
-            for role in ("bos_token", "eos_token", "pad_token", "unk_token")
-        }
+        names = {role: self._tokenizer.special_name(role) for role in _NAMES_OF_TOKENS}
         guard = partial(self._guard, mark=mark)
         try:
             return self._template.render(
@@ -77,6 +124,7 @@ class JinjaTemplate:
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
                 **{role: name for role, name in names.items() if name is not None},
+                **{name: _map_strings(value, guard) for name, value in options.items()},
             )
         except _TEMPLATE_FAULTS as error:
             raise TemplateError(
@@ -103,6 +151,15 @@ class JinjaTemplate:
             if self._tokenizer.special_ids[m[0]] in self.stop_ids
         ]
         return len(before), ends[-1] if ends else len(after)
+
+    def _ids(self, whole: str, mark: str) -> list[int]:
+        ids: list[int] = []
+        position = 0
+        for found in self._special.finditer(whole):
+            ids += self._tokenizer.encode(whole[position : found.start()].replace(mark, ""))
+            ids.append(self._tokenizer.special_ids[found[0]])
+            position = found.end()
+        return ids + self._tokenizer.encode(whole[position:].replace(mark, ""))
 
     def _tokens(self, whole: str, spans: Sequence[tuple[int, int]], mark: str) -> Rendered:
         rendered = Rendered([], [])
@@ -145,13 +202,17 @@ def read_jinja(folder: Path) -> str:
     return template
 
 
-def _compile(jinja: str) -> jinja2.Template:
+def _environment() -> jinja2.Environment:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _compile(environment: jinja2.Environment, jinja: str) -> jinja2.Template:
     try:
         return environment.from_string(jinja)
     except jinja2.TemplateSyntaxError as error:
@@ -218,9 +279,13 @@ def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
-def _unused_character(messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+def _unused_character(
+    messages: Sequence[Message], tools: Sequence[Tool], options: Mapping[str, Any] = _NO_OPTIONS
+) -> str:
     """A noncharacter that stands nowhere in the conversation."""
-    everything = json.dumps([*map(_wire, messages), *(t.to_openai() for t in tools)], ensure_ascii=False)
+    everything = json.dumps(
+        [*map(_wire, messages), *(t.to_openai() for t in tools), dict(options)], ensure_ascii=False
+    )
     for char in _NONCHARACTERS:
         if char not in everything:
             return char

@@ -47,6 +47,11 @@ Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta
 _END_NAMES: Final = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 
 
+def end_ids(tokenizer: Tokenizer, stop_ids: Iterable[int]) -> frozenset[int]:
+    """The tokens that end a reply and are no part of it: a template's, and those known by name."""
+    return frozenset((*stop_ids, *(i for name, i in tokenizer.special_ids.items() if name in _END_NAMES)))
+
+
 class Parser:
     """Reads one assistant message. `feed` every generated token, then call `finish` once; `message` is what
     was said so far.
@@ -66,10 +71,7 @@ class Parser:
     ) -> None:
         self._tokenizer = tokenizer
         self._name_of = {token_id: name for name, token_id in tokenizer.special_ids.items()}
-        self._ends = {
-            *stop_ids,
-            *(tokenizer.special_ids[n] for n in _END_NAMES if n in tokenizer.special_ids),
-        }
+        self._ends = end_ids(tokenizer, stop_ids)
         self._first_call = first_call
         self._mode: Literal["text", "reasoning", "call"] = "reasoning" if in_reasoning else "text"
         self._after_mark = in_reasoning
@@ -80,9 +82,16 @@ class Parser:
         self._reasoning: list[str] = []
         self._calls: list[ToolCall] = []
 
+    @property
+    def in_reasoning(self) -> bool:
+        """Whether what comes next is thought."""
+        return self._mode == "reasoning"
+
     def feed(self, token_id: int) -> list[Delta]:
-        """The deltas that one more token completes; often none."""
-        if token_id in self._ends:
+        """The deltas that one more token completes; often none. Ids beyond the vocabulary, of which some models
+        have a few, stand for nothing.
+        """
+        if token_id in self._ends or token_id >= self._tokenizer.vocab_size:
             return []
         name = self._name_of.get(token_id)
         if name is None:

@@ -1,0 +1,78 @@
+"""POST /v1/embeddings: the mean of a text's last hidden states, as a vector of length 1.
+
+    {"model": "current", "input": ["the cat", "猫"], "encoding_format": "float"}
+        ->  {"data": [{"embedding": [0.03, ...], "index": 0, ...}, ...], ...}
+
+These are the hidden states of a model that was trained to write: near texts tend to lie near each other, but a
+model made for retrieval does it better.
+"""
+
+import base64
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from jaxtyping import Float
+from pydantic import Field
+from starlette.responses import JSONResponse
+from torch import Tensor
+
+from liaoliao.server.body import StrictRoute, off_loop
+from liaoliao.server.failures import ApiError
+from liaoliao.server.openai import Label
+from liaoliao.server.openai_completions import IdLists, Ids, Prompts, Texts, read_prompts, size_of_prompts
+from liaoliao.server.openai_shapes import FAILURES, EmbeddingList
+from liaoliao.server.reply import LARGE_CHARS
+from liaoliao.server.served import pick, spend
+from liaoliao.server.sse import finish
+
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=StrictRoute)
+
+
+class EmbeddingRequest(Prompts):
+    """The body of POST /v1/embeddings."""
+
+    input: Annotated[str, Field(min_length=1)] | Texts | Ids | IdLists
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, ge=1, description="The model's own number, or left out.")
+    user: Label | None = Field(None, description="Accepted; it has no effect.")
+
+
+@router.post(
+    "/embeddings", responses={200: {"model": EmbeddingList, "description": "The vectors"}, **FAILURES}
+)
+async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
+    """Vectors that stand for texts."""
+    served = pick(request, body.model)
+    if isinstance(body.input, list) and "" in body.input:
+        raise ApiError("Invalid value for 'input': a text is empty", param="input")
+    large = size_of_prompts(body.input) > LARGE_CHARS
+    texts = await off_loop(large, read_prompts, body.input, served, parse_special=bool(body.parse_special))
+    vectors = await finish(request, served.engine.embed([text.token_ids for text in texts]))
+    _check_dimensions(body.dimensions, vectors.shape[-1])
+    num_tokens = sum(len(text.token_ids) for text in texts)
+    spend(request, num_tokens)
+    data = [
+        {"object": "embedding", "index": index, "embedding": vector}
+        for index, vector in enumerate(_written(vectors, as_base64=body.encoding_format == "base64"))
+    ]
+    usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+    return JSONResponse({"object": "list", "data": data, "model": served.id, "usage": usage})
+
+
+def _written(vectors: Float[Tensor, "B D"], *, as_base64: bool) -> list[Any]:
+    """Each vector at length 1: numbers, or base64 of little-endian float32."""
+    unit = vectors.float().cpu()
+    unit = unit / unit.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    if as_base64:
+        return [base64.b64encode(row.numpy().astype("<f4").tobytes()).decode("ascii") for row in unit]
+    rows: list[Any] = unit.tolist()
+    return rows
+
+
+def _check_dimensions(wanted: int | None, own: int) -> None:
+    if wanted not in (None, own):
+        raise ApiError(
+            f"Invalid value for 'dimensions': this model's vectors have {own} numbers, and parts of them mean "
+            "nothing; leave it out",
+            param="dimensions",
+        )  # fmt: skip

@@ -1,0 +1,167 @@
+"""A model as the server holds it: its name, its text half (tokenizer, template, grammars) and its engine.
+
+    served = served_model("current", dtype="int8")      # at start; `create_app(settings, [served])` serves it
+    served = pick(request, "current")                   # in a route; an unknown name is a 404
+
+The engine is named by what the server asks of it (`ServedEngine`): the one in this process, or any other that
+answers alike (replicas, another backend).
+"""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from fastapi import Request as HttpRequest
+from jaxtyping import Float
+from torch import Tensor
+
+from liaoliao.chat.assistant import load
+from liaoliao.chat.tools import ToolBox
+from liaoliao.engine.async_engine import AsyncEngine
+from liaoliao.engine.engine import EngineStats
+from liaoliao.engine.grammar import GrammarCompiler
+from liaoliao.engine.load import OnProgress, RunnerDtype
+from liaoliao.engine.request import Grammar, Request, TokenEvent
+from liaoliao.messages import Tool
+from liaoliao.model.registry import list_models, resolve
+from liaoliao.server.failures import ApiError, context_exceeded
+from liaoliao.text.chat_template import Template
+from liaoliao.text.tokenizer import Tokenizer
+
+Charge: TypeAlias = Callable[[int], None]  # is told of tokens that were used
+
+
+@runtime_checkable
+class ServedEngine(Protocol):
+    """What a route asks of an engine; `engine.async_engine.AsyncEngine` is the one in this process."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that a prompt and its reply may have together."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids go from 0 to one less."""
+
+    def stream(self, request: Request) -> AsyncGenerator[TokenEvent, None]:
+        """The events of one reply; closing the generator aborts it. OverloadedError when the queue is full."""
+
+    async def score(self, batch: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The logprob of every token given those before it; 0.0 for the first."""
+
+    async def score_top(self, batch: Sequence[Sequence[int]], num_top: int) -> list[list[TokenEvent]]:
+        """Each token with its logprob as in `score`, and `num_top` alternatives beside it (none for the first)."""
+
+    async def embed(self, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B D"]:
+        """The mean hidden state of each row of token ids."""
+
+    def stats(self) -> EngineStats:
+        """Figures of this moment."""
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Accept nothing more and wait for what runs; whether it came to its end in time."""
+
+    def close(self) -> None:
+        """Stop for good."""
+
+
+@runtime_checkable
+class Grammars(Protocol):
+    """What compiles a wish for JSON or for tool calls; `engine.grammar.GrammarCompiler` is ours."""
+
+    def json_object(self) -> Grammar:
+        """Any JSON object."""
+
+    def json_schema(self, schema: Mapping[str, Any]) -> Grammar:
+        """JSON of a schema; RequestError for one that cannot be followed."""
+
+    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None, tagged: bool = True) -> Grammar:
+        """Calls of these tools, or of the one with this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """All that routes need to know of a model. `created` is in seconds of Unix time; `defaults` are sampling
+    settings that a request overrides; `tools` are the model's own, run by the server.
+    """
+
+    id: str
+    created: int
+    tokenizer: Tokenizer
+    template: Template
+    engine: ServedEngine
+    grammars: Grammars
+    tools: ToolBox
+    defaults: Mapping[str, Any]
+    max_length: int
+
+
+def served_model(
+    model: str | Path,
+    *,
+    dtype: RunnerDtype = "auto",
+    device: str = "auto",
+    max_running: int = 64,
+    max_waiting: int = 256,
+    on_progress: OnProgress = lambda line: None,
+) -> ServedModel:
+    """Load a registered name or a model folder to be served. Its id is that name, or the folder's.
+
+    `on_progress` is told what takes long. Raises UsageError and CheckpointError as `chat.assistant.load` does.
+    """
+    assistant = load(model, dtype=dtype, device=device, max_running=max_running, on_progress=on_progress)
+    template, tokenizer = assistant.template, assistant.tokenizer
+    return ServedModel(
+        id=_name(model),
+        created=int((resolve(model) / "config.json").stat().st_mtime),
+        tokenizer=tokenizer,
+        template=template,
+        engine=AsyncEngine(assistant.engine, max_waiting=max_waiting),
+        grammars=GrammarCompiler(tokenizer, template.stop_ids),
+        tools=assistant.tools,
+        defaults=assistant.defaults,
+        max_length=assistant.engine.max_length,
+    )
+
+
+def _name(model: str | Path) -> str:
+    if isinstance(model, str) and model in {entry.name for entry in list_models()}:
+        return model
+    return Path(model).expanduser().absolute().name
+
+
+def pick(request: HttpRequest, model: str) -> ServedModel:
+    """The served model of this name; ApiError 404 `model_not_found` where there is none."""
+    models: Mapping[str, ServedModel] = request.app.state.models
+    if model not in models:
+        raise ApiError(
+            f"The model `{model}` does not exist; this server has: {', '.join(models)}",
+            status=404, param="model", code="model_not_found",
+        )  # fmt: skip
+    return models[model]
+
+
+def refuse_hopeless(served: ServedModel, num_chars: int) -> None:
+    """Refuse a prompt that cannot fit, however well it compresses, before it costs anything to tokenize.
+
+    Raises ApiError `context_length_exceeded`.
+    """
+    least = num_chars // served.tokenizer.max_token_bytes + 1
+    if least > served.max_length:
+        raise context_exceeded(f"at least {least}", served.max_length)
+
+
+def free_of_charge(num_tokens: int) -> None:
+    """Where nobody counts."""
+
+
+def charge_of(request: HttpRequest) -> Charge:
+    """What charges the caller's key with tokens, where limits are installed (`protect`)."""
+    charge: Charge = getattr(request.state, "spend", free_of_charge)
+    return charge
+
+
+def spend(request: HttpRequest, num_tokens: int) -> None:
+    """Charge the caller's key with tokens."""
+    charge_of(request)(num_tokens)

@@ -1,0 +1,50 @@
+"""The app as a whole: a model served from its folder, and what /openapi.json tells of the routes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from liaoliao.errors import UsageError
+from liaoliao.model.registry import register
+from liaoliao.server.served import ServedModel, served_model
+from tests.server.plain import ask
+
+
+def test_a_model_is_served_under_its_name(tiny: ServedModel, model_folder: Path) -> None:
+    assert tiny.id == "tiny" and tiny.defaults == {"temperature": 0.7}
+    assert tiny.created == int((model_folder / "config.json").stat().st_mtime)
+    register("current", model_folder)
+    served = served_model("current", dtype="fp32", max_waiting=3)
+    served.engine.close()
+    assert served.id == "current" and served.max_length == tiny.max_length
+    with pytest.raises(UsageError, match="did you mean current"):
+        served_model("curent")
+
+
+def references(schema: Any) -> set[str]:
+    """All that a schema refers to."""
+    if isinstance(schema, list):
+        return set().union(*map(references, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {schema["$ref"]} if isinstance(schema.get("$ref"), str) else set()
+    return own.union(*map(references, schema.values()))
+
+
+def test_the_schema_tells_of_every_failure_and_refers_to_nothing_that_is_not_there(app: FastAPI) -> None:
+    schema = ask(app, "/openapi.json").json()
+    names = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
+    assert references(schema) <= names and json.dumps(schema).count("HTTPValidationError") == 0
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize"):
+        post = schema["paths"][path]["post"]
+        assert post["requestBody"]["required"] and "application/json" in post["requestBody"]["content"]
+        failure = post["responses"]["4XX"]["content"]["application/json"]["schema"]["$ref"]
+        assert failure.endswith("/FailureEnvelope") and "422" not in post["responses"]
+    chat = schema["components"]["schemas"]["ChatCompletionRequest"]
+    assert chat["additionalProperties"] is False and set(chat["required"]) == {"model", "messages"}
+    assert (
+        "text/event-stream" in schema["paths"]["/v1/chat/completions"]["post"]["responses"]["200"]["content"]
+    )
