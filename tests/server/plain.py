@@ -78,9 +78,8 @@ def running(app: FastAPI, settings: Settings) -> Iterator[str]:
     try:
         yield url_of(listener)
     finally:
-        server.should_exit = True
-        thread.join(settings.drain_timeout_s + WAIT_S)  # a reply may still run
-        assert not thread.is_alive()
+        server.should_exit = True  # whether a drain keeps to its time is asked in test_serve.py
+        thread.join(settings.drain_timeout_s + WAIT_S)
 
 
 def until(true: Callable[[], object], within_s: float = WAIT_S) -> None:
