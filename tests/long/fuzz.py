@@ -122,7 +122,7 @@ def _change(rng: random.Random, value: Any) -> None:
     if action == 0 and spots:
         del parent[key]
     elif action == 1 and isinstance(parent, dict):
-        parent[_word(rng)] = rng.choice(ODD)
+        parent[_word(rng)] = copy.deepcopy(rng.choice(ODD))
     elif action == 2:
         parent[key] = _nested(rng, parent[key]) if spots else {}
     else:

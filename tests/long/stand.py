@@ -85,11 +85,15 @@ def server(*flags: str, depth: int = 2) -> Iterator[Stand]:
         log = Path(temporary) / "server.log"
         command = [sys.executable, "-m", "liaoliao", "serve", str(folder), "--port", "0", *flags]
         with log.open("w", encoding="utf-8") as out:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out)
+            process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         try:
-            yield Stand(_url(process, log), NAME, process.pid, log)
+            url = _url(process, log)
+            said = len(log.read_text(encoding="utf-8"))
+            yield Stand(url, NAME, process.pid, log)
             if process.poll() is not None:
                 raise SystemExit(f"the server is gone:\n{_tail(log)}")
+            if more := log.read_text(encoding="utf-8")[said:]:
+                print(f"the server said:\n{more[-4000:]}")
         finally:
             process.terminate()
             try:
