@@ -103,7 +103,7 @@ WEIGHTS: Mapping[str, int] = {
     "told": 8,
     "lost thread": 2,
     "reading": 46,
-    "reading without answer": 8,
+    "reading without answer": 12,
     "unknown": 9,
     "sums": 14,
     "look-ups": 4,
