@@ -17,6 +17,7 @@ import torch
 from nanogpt_style import GPT, Scorer, train
 
 from liaoliao.chat.assistant import load
+from liaoliao.model.checkpoint import load_config
 from liaoliao.recipes.corpus import Corpus
 from liaoliao.recipes.held_out import held_out_results
 from liaoliao.recipes.speedrun import SpeedrunConfig, speedrun
@@ -80,12 +81,14 @@ def main() -> None:
     parser.add_argument("--baseline-lr", type=float, nargs="+", default=[1e-3])
     parser.add_argument("--run", type=Path, help="a finished speedrun to compare with, instead of a new one")
     args = parser.parse_args()
+    num_threads = torch.get_num_threads()
     run = args.run or Path(tempfile.mkdtemp()) / "run"
     if args.run is None:
         speedrun(SpeedrunConfig(minutes=args.minutes, data=tuple(args.data), seed=args.seed), run, Lines())
     corpus, assistant, seconds = Corpus.load(run / "data"), load(run / "model"), training_seconds(run)
     ours = held_out_results(assistant.engine, corpus)
-    shape = assistant.engine.model.config
+    torch.set_num_threads(num_threads)  # making the engine set it to one
+    shape = load_config(run / "model")
     best: tuple[float, list[TaskResult], float, float, int] | None = None
     for lr in args.baseline_lr:
         torch.manual_seed(args.seed)

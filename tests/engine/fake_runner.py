@@ -63,6 +63,13 @@ class FakeRunner:
         for end in range(1, len(token_ids) + 1):
             yield torch.from_numpy(self._logits(token_ids[:end])[None]).float()
 
+    def text_hidden(self, token_ids: Sequence[int]) -> Iterator[Float[Tensor, "N D"]]:
+        """States whose mean is what `embed` says, one token at a time."""
+        mean = self.embed([token_ids])[0]
+        for i in range(len(token_ids)):
+            time.sleep(self.delay_s)
+            yield (mean * 2 * i / max(1, len(token_ids) - 1) if len(token_ids) > 1 else mean)[None]
+
     def embed(self, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B D"]:
         return torch.tensor([[float(sum(ids)), len(ids), min(ids), max(ids)] for ids in batch])
 

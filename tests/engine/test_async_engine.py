@@ -235,6 +235,28 @@ def test_a_long_job_lets_the_streams_go_on() -> None:
     asyncio.run(main())
 
 
+def test_a_long_text_lets_the_streams_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken in pieces, which give what the whole would."""
+    monkeypatch.setattr("liaoliao.engine.async_engine.PIECE_TOKENS", 8)
+
+    async def main() -> None:
+        runner = FakeRunner(delay_s=STEP_S)
+        long = list(prompts(1, seed=4, longest=64)[0]) + [7] * 40
+        long = long[:60]
+        async with serving(runner) as engine:
+            job = asyncio.create_task(engine.embed([long, [3, 4], long]))
+            assert len(await collect(engine, Request((1, 2), GREEDY))) == 12
+            assert not job.done()
+            assert (await job).numpy() == pytest.approx(runner.embed([long, [3, 4], long]).numpy(), rel=1e-5)
+            runner.delay_s = 0.0
+            scores, expected = await engine.score([long, [3, 4]]), runner.score([long, [3, 4]])
+            assert [pytest.approx(row, abs=1e-5) for row in expected] == scores
+            ranked = await engine.score_top([[3, 4], long], 2)
+            assert ranked == engine._engine.score_top([[3, 4], long], 2)
+
+    asyncio.run(main())
+
+
 def test_new_weights_come_between_two_steps() -> None:
     async def main() -> None:
         old, new = FakeRunner(delay_s=STEP_S), FakeRunner(seed=5)

@@ -16,11 +16,11 @@ import itertools
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,9 @@ from liaoliao.engine.runner import Runner
 from liaoliao.errors import LiaoError, OverloadedError, RequestError
 from liaoliao.model.transformer import Transformer
 
-PIECE_TOKENS = 256  # texts to score or embed go through the model about so many tokens at a time
+PIECE_TOKENS = (
+    256  # texts to score or embed go through the model about so many tokens at a time, longer ones in pieces
+)
 _DRAIN_POLL_S = 0.02
 _CLOSING_RETRY_S = 5.0
 _LONGEST_RETRY_S = 60.0
@@ -69,6 +71,11 @@ class AsyncEngine:
         """Token ids go from 0 to one less."""
         return self._engine.vocab_size
 
+    @property
+    def accepting(self) -> bool:
+        """Whether requests are taken: not while it drains, and never again once it was closed or its thread has ended."""
+        return self._accepting
+
     def stats(self) -> EngineStats:
         """Figures of this moment."""
         return self._engine.stats()
@@ -95,18 +102,26 @@ class AsyncEngine:
             self._abandon(stream)
 
     async def score(self, batch: Sequence[Sequence[int]]) -> list[list[float]]:
-        """See Engine.score. A few texts at a time, between the steps of those who are being answered."""
-        return list(itertools.chain(*await self._in_pieces(batch, self._engine.score)))
+        """See Engine.score. A few texts or a part of a long one at a time, between the steps of those who are being
+        answered.
+        """
+
+        async def of_long(token_ids: Sequence[int]) -> list[float]:
+            return [event.logprob for event in await self._ranked(token_ids, 0)]
+
+        return list(itertools.chain(*await self._in_pieces(batch, self._engine.score, of_long)))
 
     async def score_top(self, batch: Sequence[Sequence[int]], num_top: int) -> list[list[TokenEvent]]:
-        """See Engine.score_top. A few texts at a time, as `score`."""
+        """See Engine.score_top. A little at a time, as `score`."""
         score = partial(self._engine.score_top, num_top=num_top)
-        return list(itertools.chain(*await self._in_pieces(batch, score)))
+        of_long = partial(self._ranked, num_top=num_top)
+        return list(itertools.chain(*await self._in_pieces(batch, score, of_long)))
 
     async def embed(self, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B D"]:
-        """See Engine.embed. A few texts at a time, as `score`."""
-        rows = await self._in_pieces(batch, self._engine.embed)
-        return torch.cat([torch.empty(0, self._engine.runner.hidden_size), *(row.cpu() for row in rows)])
+        """See Engine.embed. A little at a time, as `score`."""
+        parts = await self._in_pieces(batch, self._engine.embed, self._mean_hidden)
+        rows = [row.cpu() for part in parts for row in part]
+        return torch.stack(rows) if rows else torch.empty(0, self._engine.runner.hidden_size)
 
     async def update_weights(self, model: Transformer | Runner, version: str = "") -> None:
         """See Engine.update_weights."""
@@ -158,12 +173,37 @@ class AsyncEngine:
                 self._num_open -= 1
 
     async def _in_pieces(
-        self, batch: Sequence[Sequence[int]], function: Callable[[list[Sequence[int]]], _T]
-    ) -> list[_T]:
-        """What the engine says to each piece of a batch, which takes a place in the queue like a request."""
+        self,
+        batch: Sequence[Sequence[int]],
+        of_some: Callable[[list[Sequence[int]]], Any],
+        of_long: Callable[[Sequence[int]], Awaitable[Any]],
+    ) -> list[Any]:
+        """What is to be said of each piece of a batch, which takes a place in the queue like a request: of a few texts in
+        one call, of one that is long in several.
+        """
         self._engine.check_texts(batch)
+        said: list[Any] = []
         with self._counted():
-            return [await self._call(partial(function, piece)) for piece in _pieces(batch)]
+            for texts in _pieces(batch):
+                long = sum(map(len, texts)) > PIECE_TOKENS  # then it is a single one
+                said.append([await of_long(texts[0])] if long else await self._call(partial(of_some, texts)))
+        return said
+
+    async def _ranked(self, token_ids: Sequence[int], num_top: int) -> list[TokenEvent]:
+        """Engine.score_pieces of one text, a call for each piece."""
+        pieces = await self._call(partial(self._engine.score_pieces, token_ids, num_top))
+        events: list[TokenEvent] = []
+        while piece := await self._call(partial(next, pieces, None)):
+            events += piece
+        return events
+
+    async def _mean_hidden(self, token_ids: Sequence[int]) -> Float[Tensor, "D"]:
+        """The mean of Engine.hidden_pieces of one text, a call for each piece."""
+        pieces = await self._call(partial(self._engine.hidden_pieces, token_ids))
+        total = torch.zeros(self._engine.runner.hidden_size)
+        while (part := await self._call(partial(_next_sum, pieces))) is not None:
+            total += part
+        return total / len(token_ids)
 
     async def _call(self, function: Callable[[], _T]) -> _T:
         """Have the thread do something between two steps."""
@@ -317,6 +357,12 @@ def _fulfil(future: "Future[_T]", function: Callable[[], _T], refusal: BaseExcep
         future.set_result(function())
     except BaseException as error:
         future.set_exception(error)
+
+
+def _next_sum(pieces: Iterator[Float[Tensor, "N D"]]) -> Float[Tensor, "D"] | None:
+    """The next piece summed up, before its memory is written again."""
+    piece = next(pieces, None)
+    return None if piece is None else piece.sum(0).cpu()
 
 
 def _pieces(batch: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:

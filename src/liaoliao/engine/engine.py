@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from liaoliao.engine.lane import Counters, Lane, LaneOptions
-from liaoliao.engine.rank import rank
+from liaoliao.engine.rank import rank_pieces
 from liaoliao.engine.request import Completion, Request, TokenEvent
 from liaoliao.engine.runner import Runner, TorchRunner
 from liaoliao.engine.scheduler import Sequence as Running
@@ -212,10 +212,13 @@ class Engine:
 
     def score_top(self, batch: Sequence[Sequence[int]], num_top: int) -> list[list[TokenEvent]]:
         """Every token with its logprob as in `score`, and the `num_top` likeliest in its place (none for the first)."""
-        self.check_texts(batch)
-        return [
-            rank(ids, self.runner.text_logits(ids[:-1]) if len(ids) > 1 else (), num_top) for ids in batch
-        ]
+        return [[e for piece in self.score_pieces(ids, num_top) for e in piece] for ids in batch]
+
+    def score_pieces(self, token_ids: Sequence[int], num_top: int) -> Iterator[list[TokenEvent]]:
+        """`score_top` of one text, a piece at a time: with a long one, others may go on in between."""
+        self.check_texts([token_ids])
+        logits = self.runner.text_logits(token_ids[:-1]) if len(token_ids) > 1 else ()
+        return rank_pieces(token_ids, logits, num_top)
 
     def embed(self, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B D"]:
         """The mean over each text's tokens of the model's last hidden states, fp32."""
@@ -223,6 +226,11 @@ class Engine:
         if not all(map(len, batch)):
             raise RequestError("a text to embed is empty; it needs at least one token")
         return self.runner.embed(batch)
+
+    def hidden_pieces(self, token_ids: Sequence[int]) -> Iterator[Float[Tensor, "N D"]]:
+        """The last hidden states of one text, fp32, a piece at a time, each good until the next one."""
+        self.check_texts([token_ids])
+        return self.runner.text_hidden(token_ids)
 
     def check_texts(self, batch: Sequence[Sequence[int]]) -> None:
         """Raise ContextLengthError for a text that is too long, RequestError for one with foreign ids."""

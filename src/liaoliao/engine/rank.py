@@ -19,11 +19,20 @@ def rank(token_ids: Sequence[int], logits: Iterable[Float[Tensor, "N V"]], num_t
     A token's logprob and its place among the alternatives come from one calculation, so that the likeliest token
     has exactly the logprob of the first alternative.
     """
-    events = [TokenEvent(token_ids[0], 0.0)] if token_ids else []
+    return [event for events in rank_pieces(token_ids, logits, num_top) for event in events]
+
+
+def rank_pieces(
+    token_ids: Sequence[int], logits: Iterable[Float[Tensor, "N V"]], num_top: int
+) -> Iterator[list[TokenEvent]]:
+    """The same, a piece of events for each piece of logits, the first token alone."""
+    if token_ids:
+        yield [TokenEvent(token_ids[0], 0.0)]
+    done = 1
     for piece in logits:
-        targets = token_ids[len(events) : len(events) + len(piece)]
-        events += _ranked(targets, piece, min(num_top, piece.shape[-1]))
-    return events
+        targets = token_ids[done : done + len(piece)]
+        yield list(_ranked(targets, piece, min(num_top, piece.shape[-1])))
+        done += len(piece)
 
 
 def _ranked(targets: Sequence[int], logits: Float[Tensor, "N V"], num_top: int) -> Iterator[TokenEvent]:

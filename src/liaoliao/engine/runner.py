@@ -72,6 +72,9 @@ class Runner(Protocol):
         of the pool.
         """
 
+    def text_hidden(self, token_ids: Sequence[int]) -> Iterator[Float[Tensor, "N D"]]:
+        """The hidden states of a text after the final norm, fp32, in pieces as `text_logits`."""
+
     def embed(self, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B D"]:
         """The mean over each text's tokens of the hidden states after the final norm, fp32. Texts are not empty."""
 
@@ -125,6 +128,11 @@ class TorchRunner:
         hidden = self.model.hidden(torch.tensor([token_ids], device=self.device))[0]  # (T, D)
         for piece in torch.split(hidden, max(1, PIECE_BYTES // (4 * self.vocab_size))):
             yield self.model.logits(piece).float()
+
+    @torch.inference_mode()
+    def text_hidden(self, token_ids: Sequence[int]) -> Iterator[Float[Tensor, "N D"]]:
+        """See Runner. One piece: PyTorch's pass over a text is not cut."""
+        yield self.model.hidden(torch.tensor([token_ids], device=self.device))[0].float()
 
     @torch.inference_mode()
     def embed(self, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B D"]:

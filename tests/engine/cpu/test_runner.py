@@ -113,6 +113,21 @@ def test_score_and_embed_agree_with_the_reference(dtype: WeightDtype) -> None:
         ours.embed([[]])
 
 
+def test_a_text_in_pieces_is_the_same_while_others_go_on() -> None:
+    ids, ours = random_ids(6, CONTEXT), runner()
+    means, scores, logits = ours.embed([ids]), ours.score([ids])[0], whole(ours, ids)
+    states, pieces = [], []
+    for state, piece in zip(ours.text_hidden(ids), ours.text_logits(ids), strict=False):
+        states.append(state.clone())
+        pieces.append(piece.clone())
+        ours.forward([Row(random_ids(7, 5), 0, [0], 1)])
+    assert torch.allclose(torch.cat(states).mean(0), means[0], atol=1e-5)
+    assert torch.equal(torch.cat(pieces), logits)
+    assert scores[1:] == pytest.approx(
+        torch.cat(pieces).log_softmax(1)[:-1][range(len(ids) - 1), ids[1:]].tolist(), abs=1e-5
+    )
+
+
 def test_score_is_the_log_softmax_of_forward() -> None:
     ids, ours = random_ids(5, 100), runner()
     logprobs = whole(ours, ids).log_softmax(1)

@@ -8,11 +8,9 @@ the same bits whether it comes alone, in a prompt or among others.
 """
 
 import itertools
-import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,6 +32,7 @@ from liaoliao.engine.cpu.team import Team
 from liaoliao.engine.cpu.weights import WeightDtype, aligned_memory, pack_model
 from liaoliao.engine.cpu.workspace import Workspace
 from liaoliao.engine.runner import Row, affordable_blocks
+from liaoliao.engine.threads import default_threads as default_threads
 from liaoliao.errors import RequestError
 from liaoliao.model.transformer import Transformer
 
@@ -154,6 +153,13 @@ class CpuRunner:
         for wanted in self._steps(columns, cache, LOGITS, most):
             yield torch.from_numpy(logits[: self._run(wanted, logits), : self.vocab_size])
 
+    def text_hidden(self, token_ids: Sequence[int]) -> Iterator[Float[Tensor, "N D"]]:
+        """See Runner."""
+        columns, cache = self._with_own_blocks([token_ids])
+        hidden = np.empty((MAX_COLUMNS, self.hidden_size), np.float32)
+        for wanted in self._steps(columns, cache, HIDDEN, MAX_COLUMNS):
+            yield torch.from_numpy(hidden[: self._run(wanted, hidden)])
+
     def embed(self, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B D"]:
         """See Runner."""
         if not all(map(len, batch)):
@@ -240,17 +246,6 @@ class CpuRunner:
 
     def _room_for_logits(self, rows: int) -> Float[np.ndarray, "N W"]:
         return np.empty((rows, -(-self.vocab_size // TILE) * TILE), np.float32)
-
-
-def default_threads() -> int:
-    """One a core that this process may use, two hardware threads of a core counted once; OMP_NUM_THREADS limits it."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    smt = Path("/sys/devices/system/cpu/smt/active")
-    if smt.is_file() and smt.read_text(encoding="utf-8").strip() == "1":
-        cores = max(1, cores // 2)
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(limit)) if limit.isdigit() and int(limit) > 0 else cores
 
 
 def _batches(texts: Sequence[Sequence[int]], shortest: int) -> Iterator[list[int]]:

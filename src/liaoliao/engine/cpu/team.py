@@ -122,7 +122,9 @@ def meet(team: int, me: int, count: int, workers: int, began: int, ahead: int) -
         if now - ready > PATIENCE_NS:
             give_way()
     too_long = now - ready > max(PATIENCE_NS, ready - began)
-    if me == 0 and too_long and atomic_get(team + ALONE_FROM) == NEVER:  # said once: a helper may have left by it
+    if (
+        me == 0 and too_long and atomic_get(team + ALONE_FROM) == NEVER
+    ):  # said once: a helper may have left by it
         atomic_swap(team + ALONE_FROM, count + workers)
     return count, (1 if atomic_get(team + ALONE_FROM) <= count else workers), now
 
