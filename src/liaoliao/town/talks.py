@@ -97,15 +97,15 @@ MAKERS: _Makers = {
 }
 # how often each kind of conversation comes, beside the others
 WEIGHTS: Mapping[str, int] = {
-    "questions": 16,
-    "followups": 10,
+    "questions": 12,
+    "followups": 8,
     "switches": 4,
-    "told": 8,
+    "told": 7,
     "lost thread": 2,
-    "reading": 46,
+    "reading": 56,
     "reading without answer": 12,
     "unknown": 9,
-    "sums": 14,
+    "sums": 11,
     "look-ups": 4,
     "school": 4,
     "chat": 4,
