@@ -9,7 +9,7 @@ kind says where and what was expected.
 
 Field types: bool, int, float, str, None, Path, Literal, Enum of strings, dataclasses, tuples, lists, mappings
 with string keys, Any, and unions of these. An int is read where a float is expected; nothing else is
-converted.
+converted. Also here, for every floor above: where the files of this user lie (`home`).
 """
 
 import dataclasses
@@ -26,6 +26,11 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 from liaoliao.errors import ConfigError
 
 T = TypeVar("T")
+
+
+def home() -> Path:
+    """Where this user's liaoliao keeps its things: `$LIAOLIAO_HOME`, else `~/.liaoliao`."""
+    return Path(os.environ.get("LIAOLIAO_HOME") or Path.home() / ".liaoliao").expanduser().absolute()
 
 
 def to_json(value: Any) -> Any:

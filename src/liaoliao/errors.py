@@ -10,6 +10,8 @@
     ├── RequestError          a request that the engine cannot serve: bad sampling parameters, a bad schema
     │   └── ContextLengthError    a prompt that does not fit the model's context
     ├── OverloadedError       the engine's queue is full; the same request may succeed later
+    ├── NotFoundError         something that is not there, or is somebody else's: which of the two is not told
+    ├── StoreError            the database cannot be reached, is full, or is kept busy by others
     ├── ToolError             a tool that is unknown, or was called with arguments it does not take
     └── TrainingError         a run that cannot go on
 
@@ -66,6 +68,14 @@ class OverloadedError(LiaoError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NotFoundError(LiaoError):
+    """Something that is not there, or is somebody else's: which of the two is not told."""
+
+
+class StoreError(LiaoError):
+    """The database cannot be reached, is full, or is kept busy by others; nothing of the change was kept."""
 
 
 class ToolError(LiaoError):

@@ -87,7 +87,7 @@ def server(*flags: str, depth: int = 2) -> Iterator[Stand]:
         with log.open("w", encoding="utf-8") as out:
             process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         try:
-            url = _url(process, log)
+            url = ready_url(process, log)
             said = len(log.read_text(encoding="utf-8"))
             yield Stand(url, NAME, process.pid, log)
             if process.poll() is not None:
@@ -102,7 +102,8 @@ def server(*flags: str, depth: int = 2) -> Iterator[Stand]:
                 process.kill()
 
 
-def _url(process: "subprocess.Popen[bytes]", log: Path) -> str:
+def ready_url(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Where the server answers, as soon as it says so in its log."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         for line in log.read_text(encoding="utf-8").splitlines():

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from liaoliao.config import home as home  # the folder of names lies there; callers of names ask for both here
 from liaoliao.errors import CheckpointError, UsageError
 from liaoliao.model.checkpoint import locate
 from liaoliao.model.convert import read_json
@@ -33,11 +34,6 @@ class RegisteredModel:
     def exists(self) -> bool:
         """Whether the folder is still there."""
         return _is_model(self.folder)
-
-
-def home() -> Path:
-    """Where this user's liaoliao keeps its things: `$LIAOLIAO_HOME`, else `~/.liaoliao`."""
-    return Path(os.environ.get("LIAOLIAO_HOME") or Path.home() / ".liaoliao").expanduser().absolute()
 
 
 def register(name: str, folder: Path) -> RegisteredModel:

@@ -1,0 +1,249 @@
+"""Accounts: who there is, what they may do, and how they show that it is they.
+
+    store.create_account("anna", "correct horse", "member");  store.verify_password("anna", "correct horse")  ->  Account
+
+The first account with a password is an admin, and there is always one that is not disabled. Single-user mode has an
+account of its own, `single_account`, without a password; one can be set later, and then it can log in like any other
+(`create_first_account` does so, with a name).
+"""
+
+import re
+import time
+import unicodedata
+from contextlib import suppress
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from liaoliao.errors import NotFoundError, StoreError, UsageError
+from liaoliao.store import schema
+from liaoliao.store.base import Part
+from liaoliao.store.ids import is_id, new_id
+from liaoliao.store.ownership import AnyRow
+from liaoliao.store.passwords import hash_password, is_outdated, is_password
+from liaoliao.store.records import Account, AccountRole
+from liaoliao.store.search import Index
+
+_NAME = re.compile(r"[\w.@+-]{1,64}")
+_TABLE = schema.accounts
+_VACUUMED = "messages, search_texts, search_index, conversations, generations, attachments, personas, feedback, accounts"
+
+
+class Accounts(Part):
+    """Accounts and their passwords."""
+
+    def create_account(self, name: str, password: str, role: AccountRole = "member") -> Account:
+        """A new account; the first one with a password is an admin whatever `role` says. Raises UsageError for a
+        name that is taken or not a name, and for a bad password.
+        """
+        name = _checked_name(name)
+        hashed = hash_password(password)
+        with self._database.write(alone=True) as connection:
+            _refuse_taken(connection, name)
+            return _insert(connection, name, hashed, role if _has_passwords(connection) else "admin")
+
+    def needs_setup(self) -> bool:
+        """Whether nobody could log in: there is no account with a password yet."""
+        with self._database.read() as connection:
+            return not _has_passwords(connection)
+
+    def create_first_account(self, name: str, password: str) -> Account:
+        """The first account with a password, an admin's. Who used single-user mode before goes on under this name:
+        its account is taken over with all that it has. Raises UsageError where somebody was first, and as
+        `create_account` does.
+        """
+        name = _checked_name(name)
+        hashed = hash_password(password)
+        with self._database.write(alone=True) as connection:
+            if _has_passwords(connection):
+                raise UsageError("there is an account already; an admin makes more")
+            owner = _owner(connection)
+            if owner is None:
+                return _insert(connection, name, hashed, "admin")
+            named = {"name": name, "name_key": _compared(name), "password_hash": hashed}
+            changed = update(_TABLE).where(_TABLE.c.id == owner.id)
+            connection.execute(changed.values(**named, role="admin", disabled=False))
+            return account_of(connection, owner.id)
+
+    def verify_password(self, name: str, password: str) -> Account | None:
+        """The account, if that is its password and it is not disabled. Takes the same work for unknown names."""
+        with self._database.read() as connection:
+            row = connection.execute(select(_TABLE).where(_TABLE.c.name_key == _compared(name))).first()
+        hashed = None if row is None else row.password_hash
+        good = is_password(hashed, password)
+        if row is None or not good or row.disabled:
+            return None
+        if is_outdated(row.password_hash):
+            self._keep_password(row.id, hash_password(password), row.password_hash)
+        return _account(row)
+
+    def check_password(self, account_id: str, password: str) -> bool:
+        """Whether that is the password of the account. Raises NotFoundError where there is no such account."""
+        with self._database.read() as connection:
+            row = _row(connection, account_id)
+        return is_password(row.password_hash, password)
+
+    def account(self, account_id: str) -> Account:
+        """The account. Raises NotFoundError."""
+        with self._database.read() as connection:
+            return _account(_row(connection, account_id))
+
+    def accounts(self) -> list[Account]:
+        """All of them, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(_TABLE).order_by(_TABLE.c.created_at, _TABLE.c.id))
+            return [_account(row) for row in rows]
+
+    def single_account(self) -> Account:
+        """The account of single-user mode; made, without a password, when it is first asked for."""
+        with self._database.read() as connection:
+            row = _owner(connection)
+        if row is None:
+            with self._database.write(alone=True) as connection:
+                row = _owner(connection)
+                if row is None:
+                    return _insert(connection, _free_name(connection, "owner"), None, "admin", is_owner=True)
+        return _account(row)
+
+    def set_role(self, account_id: str, role: AccountRole) -> Account:
+        """Make someone admin or member. Raises NotFoundError, and UsageError for the last admin."""
+        with self._database.write(alone=True) as connection:
+            row = _row(connection, account_id)
+            if role != "admin":
+                _keep_an_admin(connection, row)
+            connection.execute(update(_TABLE).where(_TABLE.c.id == account_id).values(role=role))
+            return _account(_row(connection, account_id))
+
+    def set_disabled(self, account_id: str, disabled: bool) -> Account:
+        """Shut an account out, which ends its sessions, or let it in again. Raises NotFoundError, and UsageError for
+        the last admin.
+        """
+        with self._database.write(alone=True) as connection:
+            row = _row(connection, account_id)
+            if disabled:
+                _keep_an_admin(connection, row)
+                _end_sessions(connection, account_id)
+            connection.execute(update(_TABLE).where(_TABLE.c.id == account_id).values(disabled=disabled))
+            return _account(_row(connection, account_id))
+
+    def set_password(self, account_id: str, old: str | None, new: str) -> None:
+        """Change a password, which ends the account's sessions. `old` is compared unless it is None. Raises
+        NotFoundError, and UsageError for a wrong old or a bad new one.
+        """
+        with self._database.read() as connection:
+            row = _row(connection, account_id)
+        if old is not None and not is_password(row.password_hash, old):
+            raise UsageError("that is not the present password")
+        self._keep_password(account_id, hash_password(new), row.password_hash, ends_sessions=True)
+
+    def delete_account(self, account_id: str) -> None:
+        """Delete an account and all that it has: its rows are gone and, on SQLite, overwritten in the files. Raises
+        NotFoundError, and UsageError for the last admin.
+        """
+        with self._database.write(alone=True) as connection:
+            row = _row(connection, account_id)
+            _keep_an_admin(connection, row)
+            index = Index(connection)
+            index.forget(schema.search_texts.c.account_id == account_id)
+            index.compact()
+            connection.execute(delete(_TABLE).where(_TABLE.c.id == account_id))
+        sqlite = self._database.is_sqlite
+        with suppress(
+            StoreError
+        ):  # it is deleted: what others hinder us to sweep up now goes in the course of things
+            self._database.outside("PRAGMA wal_checkpoint(TRUNCATE)" if sqlite else f"VACUUM {_VACUUMED}")
+
+    def _keep_password(
+        self, account_id: str, hashed: str, former: str | None, *, ends_sessions: bool = False
+    ) -> None:
+        """Replace the hash, unless somebody else was faster: the later of two changes fails aloud."""
+        same = _TABLE.c.password_hash == former if former else _TABLE.c.password_hash.is_(None)
+        changed = update(_TABLE).where(_TABLE.c.id == account_id, same).values(password_hash=hashed)
+        with self._database.write(alone=True) as connection:
+            if connection.execute(changed).rowcount == 0 and ends_sessions:
+                raise UsageError("the password has just been changed by somebody else")
+            if ends_sessions:
+                _end_sessions(connection, account_id)
+
+
+def account_of(connection: Connection, account_id: str) -> Account:
+    """The account as it is now. Raises NotFoundError."""
+    return _account(_row(connection, account_id))
+
+
+def _insert(
+    connection: Connection, name: str, hashed: str | None, role: AccountRole, *, is_owner: bool = False
+) -> Account:
+    values = {"name": name, "name_key": _compared(name), "role": role, "password_hash": hashed}
+    id = new_id()
+    made = insert(_TABLE).values(id=id, is_owner=is_owner, disabled=False, created_at=time.time(), **values)
+    connection.execute(made)
+    return account_of(connection, id)
+
+
+def _row(connection: Connection, account_id: str) -> AnyRow:
+    row = (
+        connection.execute(select(_TABLE).where(_TABLE.c.id == account_id)).first()
+        if is_id(account_id)
+        else None
+    )
+    if row is None:
+        raise NotFoundError("there is no such account")
+    return row
+
+
+def _owner(connection: Connection) -> AnyRow | None:
+    return connection.execute(select(_TABLE).where(_TABLE.c.is_owner)).first()
+
+
+def _account(row: AnyRow) -> Account:
+    has_password = row.password_hash is not None
+    return Account(row.id, row.name, row.role, row.created_at, row.disabled, has_password)
+
+
+def _has_passwords(connection: Connection) -> bool:
+    found = connection.execute(select(_TABLE.c.id).where(_TABLE.c.password_hash.is_not(None)))
+    return found.first() is not None
+
+
+def _end_sessions(connection: Connection, account_id: str) -> None:
+    connection.execute(delete(schema.sessions).where(schema.sessions.c.account_id == account_id))
+
+
+def _keep_an_admin(connection: Connection, row: AnyRow) -> None:
+    """Refuse what would leave nobody who can log in and rule."""
+    rules = (_TABLE.c.role == "admin", ~_TABLE.c.disabled, _TABLE.c.password_hash.is_not(None))
+    rulers = set(connection.execute(select(_TABLE.c.id).where(*rules)).scalars())
+    if rulers == {row.id}:
+        raise UsageError(f"{row.name} is the last admin: make another one first")
+
+
+def _checked_name(name: str) -> str:
+    name = unicodedata.normalize("NFKC", name)
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name[:70]!r} cannot name an account: 1 to 64 letters, digits and . _ - @ +")
+    return name
+
+
+def _compared(name: str) -> str:
+    """The name as it is compared: Anna, anna and ａｎｎａ are one. What cannot be a name becomes one that nobody has."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return folded if _NAME.fullmatch(folded) else ""
+
+
+def _is_taken(connection: Connection, name: str) -> bool:
+    return (
+        connection.execute(select(_TABLE.c.id).where(_TABLE.c.name_key == _compared(name))).first()
+        is not None
+    )
+
+
+def _refuse_taken(connection: Connection, name: str) -> None:
+    if _is_taken(connection, name):
+        raise UsageError(f"there is an account called {name} already")
+
+
+def _free_name(connection: Connection, name: str) -> str:
+    number = 1
+    while _is_taken(connection, name if number == 1 else f"{name}-{number}"):
+        number += 1
+    return name if number == 1 else f"{name}-{number}"
