@@ -1,17 +1,18 @@
 """The turn as a state machine, the same through both drivers: replies, tools, stop strings, limits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liaoliao.chat.drive import run, run_async
+from liaoliao.chat.drive import run, run_async, run_batch
 from liaoliao.chat.stop import StopGate
 from liaoliao.chat.tools import BoundTool, ToolBox
 from liaoliao.chat.turn import ChatEvent, MessageDone, Turn
+from liaoliao.engine import Engine
 from liaoliao.engine.request import GrammarState, Request, SamplingParams, TokenEvent
 from liaoliao.errors import RequestError
 from liaoliao.messages import Message, Tool, ToolCall
@@ -19,6 +20,7 @@ from liaoliao.text.chat_template import ChatTemplate, JinjaTemplate
 from liaoliao.text.parse import ReasoningDelta, TextDelta, ToolCallDelta
 from liaoliao.text.tokenizer import Tokenizer
 from tests.chat.conftest import Script, reply_ids
+from tests.engine.fake_runner import FakeRunner
 
 QUESTION = Message.user("2+3?")
 CALL = ToolCall("call_0", "calculator", '{"expression": "2+3"}')
@@ -225,3 +227,90 @@ def test_what_makes_no_turn(tokenizer: Tokenizer, template: ChatTemplate) -> Non
 def test_an_answer_that_breaks_off_is_an_error(tokenizer: Tokenizer, template: ChatTemplate) -> None:
     with pytest.raises(RequestError, match="broke off"):
         list(run(Turn([QUESTION], template, tokenizer), lambda request: iter([TokenEvent(1, 0.0)]), BOX))
+
+
+class Knows:
+    """A model that always says the same: wherever it is put into one of its texts, it goes on with that text."""
+
+    def __init__(self, template: ChatTemplate, replies: Sequence[Message]) -> None:
+        self.stop_ids, self.num_said = template.stop_ids, 0
+        self.texts: list[list[int]] = []
+        messages = [QUESTION]
+        for reply in replies:
+            self.texts.append([*template.prompt(messages), *reply_ids(template, reply)])
+            results = (Message.tool(reverse(call.arguments), call.id) for call in reply.tool_calls)
+            messages += [reply, *results]
+
+    def next_token(self, ids: Sequence[int]) -> int:
+        size = len(ids)
+        return next(text[size] for text in self.texts if len(text) > size and text[:size] == list(ids))
+
+    def __call__(self, request: Request) -> Iterator[TokenEvent]:
+        ids = list(request.token_ids)
+        while ids not in self.texts:
+            ids.append(self.next_token(ids))
+            self.num_said += 1
+            yield TokenEvent(ids[-1], -0.5, finish_reason="stop" if ids[-1] in self.stop_ids else None)
+
+
+@pytest.fixture(scope="module")
+def knows(template: ChatTemplate) -> Knows:
+    first = Message.assistant("let me see 猫", reasoning="hm", tool_calls=(CALL, replace(CALL, id="call_1")))
+    return Knows(template, [first, Message.assistant("5, 你好")])
+
+
+def test_however_long_the_opening_the_answer_is_the_same(
+    tokenizer: Tokenizer, template: ChatTemplate, knows: Knows
+) -> None:
+    """Cut anywhere: in half a character, in reasoning, in a tool call, behind the tools, at the very end."""
+    whole = Turn([QUESTION], template, tokenizer)
+    expected = list(run(whole, knows, BOX))
+    assert len(whole.new_messages) == 4 and whole.token_ids[-1] == template.stop_ids[0]
+    for size in (*range(0, len(whole.token_ids), 2), len(whole.token_ids)):
+        knows.num_said = 0
+        turn = Turn([QUESTION], template, tokenizer, opening=whole.token_ids[:size])
+        assert list(run(turn, knows, BOX)) == expected
+        assert turn.token_ids == whole.token_ids and turn.new_messages == whole.new_messages
+        assert knows.num_said == len(whole.token_ids) - size
+
+
+def test_every_driver_recites(tokenizer: Tokenizer, template: ChatTemplate, knows: Knows) -> None:
+    whole = Turn([QUESTION], template, tokenizer)
+    expected = list(run(whole, knows, BOX))
+    greedy = SamplingParams(temperature=0.0)
+
+    def turns() -> list[Turn]:
+        openings = [whole.token_ids[:size] for size in (0, 5, len(whole.token_ids) - 3, len(whole.token_ids))]
+        return [Turn([QUESTION], template, tokenizer, params=greedy, opening=ids) for ids in openings]
+
+    async def collect(turn: Turn) -> list[ChatEvent]:
+        async def generate(request: Request) -> AsyncIterator[TokenEvent]:
+            for event in knows(request):
+                yield event
+
+        return [event async for event in run_async(turn, generate, BOX)]
+
+    assert all(asyncio.run(collect(turn)) == expected for turn in turns())
+    size, batch = tokenizer.vocab_size, turns()
+    runner = FakeRunner(num_blocks=256, vocab_size=size, max_length=500, next_token=knows.next_token)
+    run_batch(Engine(runner), batch, BOX)
+    assert all(turn.new_messages == whole.new_messages for turn in batch)
+
+
+def test_a_stop_string_in_the_opening_ends_the_reply(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    reply = Message.assistant("the cat sat on the mat")
+    whole = Turn([QUESTION], template, tokenizer, stop=("sat",))
+    list(run(whole, Script(template, [reply]), BOX))
+    turn = Turn([QUESTION], template, tokenizer, stop=("sat",), opening=whole.token_ids)
+    assert said(turn.recite()) == "the cat " and turn.done and turn.stop_string == "sat"
+    assert turn.new_messages == whole.new_messages and turn.finish_reason == "stop"
+
+
+def test_what_is_no_opening(tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    ids = reply_ids(template, Message.assistant("the cat"))
+    with pytest.raises(RequestError, match="from 0 on"):
+        Turn([QUESTION], template, tokenizer, opening=(3, -1))
+    with pytest.raises(RequestError, match="ends 2 tokens before"):
+        Turn([QUESTION], template, tokenizer, opening=[*ids, 5, 5]).recite()
+    with pytest.raises(AssertionError, match="recite"):
+        Turn([QUESTION], template, tokenizer, opening=ids).request()

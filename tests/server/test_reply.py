@@ -203,3 +203,54 @@ def test_closing_it_frees_the_engine(served: ServedModel, says: Says) -> None:
         raise AssertionError("the engine still works for a reader who has left")
 
     asyncio.run(leave())
+
+
+def test_an_opening_is_said_as_if_it_were_made(served: ServedModel, says: Says) -> None:
+    says.chat(Message.assistant("the cat 猫鑫 sat", reasoning="two and"))
+    whole = done_of(events_of(served, ChatJob(QUESTION, params=GREEDY)))
+    made, prompt = tuple(says.replies[0][:-1]), says.requests[0].token_ids
+    assert whole.token_ids == made and whole.num_rounds == 1
+    for size in range(1, len(made) + 1):
+        says.ids(made[size:])
+        heard: list[int] = []
+        job = ChatJob(QUESTION, params=replace(GREEDY, max_tokens=len(made) - size + 1), opening=made[:size])
+        events = events_of(served, job, on_token=heard.append)
+        done = done_of(events)
+        assert says.requests[0].token_ids == (*prompt, *made[:size])
+        assert done.message == whole.message and done.finish_reason == "stop" and done.token_ids == made
+        assert "".join(e.text for e in events if isinstance(e, ReplyText)) == done.message.text
+        assert done.usage.completion_tokens == len(made) - size + 1
+        assert tuple(heard[:-1]) == made and heard[-1] in says.template.stop_ids
+
+
+def test_an_opening_through_the_models_own_tools(served: ServedModel, says: Says) -> None:
+    replies = Message.assistant("let me", tool_calls=(CALL,)), Message.assistant("5")
+    says.chat(*replies)
+    whole = done_of(events_of(served, ChatJob(QUESTION, params=GREEDY)))
+    first, second = says.replies
+    assert whole.token_ids == (*first, *second[:-1]) and whole.num_rounds == 2
+    last_prompt = says.requests[1].token_ids
+    says.ids([])
+    done = done_of(events_of(served, ChatJob(QUESTION, params=GREEDY, opening=whole.token_ids)))
+    assert done.message == whole.message and done.num_rounds == 2 and done.token_ids == whole.token_ids
+    assert [request.token_ids for request in says.requests] == [(*last_prompt, *second[:-1])]
+
+
+def test_an_opening_that_ends_the_reply_asks_nothing_of_the_engine(served: ServedModel, says: Says) -> None:
+    says.chat(Message.assistant("the cat"))
+    ids = tuple(says.replies[0])
+    events = events_of(served, ChatJob(QUESTION, params=GREEDY, opening=ids))
+    done = done_of(events)
+    assert done.message == Message.assistant("the cat") and done.finish_reason == "stop"
+    assert not says.requests and done.usage == Usage(0, 0) and done.token_ids == ids[:-1]
+    assert "".join(event.text for event in events if isinstance(event, ReplyText)) == "the cat"
+
+
+def test_what_no_reply_can_open_with(served: ServedModel, says: Says) -> None:
+    for job, words in (
+        (ChatJob(QUESTION, opening=(served.engine.vocab_size,)), "beyond the vocabulary"),
+        (ChatJob(QUESTION, opening=(5,), logprobs=True), "not sampled"),
+        (ChatJob(QUESTION, opening=(5,) * CONTEXT), str(CONTEXT)),
+    ):
+        with pytest.raises(RequestError, match=words):
+            events_of(served, job)

@@ -11,6 +11,7 @@
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -140,20 +141,48 @@ def load(
     """
     folder = resolve(model)
     runner = load_runner(folder, dtype=dtype, device=device, on_progress=on_progress)
-    tokenizer, lineage = Tokenizer.load(folder), load_lineage(folder)
-    if tokenizer.vocab_size > runner.vocab_size:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the model only "
-            f"{runner.vocab_size} embeddings"
-        )
+    text = load_text(folder)
+    check_vocabulary(folder, text.tokenizer, runner.vocab_size)
     return Assistant(
         Engine(runner, max_running=max_running),
+        text.tokenizer,
+        text.template,
+        tools=text.tools,
+        defaults=text.defaults,
+        lineage=text.lineage,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TextHalf:
+    """What a model folder holds besides the weights. See `Assistant` for the last three."""
+
+    tokenizer: Tokenizer
+    template: Template
+    tools: ToolBox
+    defaults: Mapping[str, Any]
+    lineage: Mapping[str, Any]
+
+
+def load_text(folder: Path) -> TextHalf:
+    """Everything of a model folder but its weights, for those whose engine is elsewhere. Raises as `load` does."""
+    tokenizer, lineage = Tokenizer.load(folder), load_lineage(folder)
+    return TextHalf(
         tokenizer,
         _template(folder, tokenizer),
-        tools=town_tools(tuple(lineage.get("tools", ()))),
-        defaults=_defaults(load_generation(folder)),
-        lineage=lineage,
+        town_tools(tuple(lineage.get("tools", ()))),
+        _defaults(load_generation(folder)),
+        lineage,
     )
+
+
+def check_vocabulary(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raise CheckpointError for a tokenizer with tokens for which the model of this folder has no embeddings."""
+    if tokenizer.vocab_size > vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the model only "
+            f"{vocab_size} embeddings"
+        )
 
 
 def _template(folder: Path, tokenizer: Tokenizer) -> Template:

@@ -8,7 +8,8 @@ Tools are run between the replies of a turn; what they give back is part of its 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 
 from liaoliao.chat.tools import ToolBox
 from liaoliao.chat.turn import ChatEvent, Turn
@@ -26,7 +27,9 @@ def run(
     it.
     """
     while not turn.done:
-        yield from _reply(turn, generate(turn.request()))
+        yield from turn.recite()
+        if not (turn.pending or turn.done):
+            yield from _reply(turn, generate(turn.request()))
         if turn.pending:
             yield from turn.resolve(tools.run_all(turn.pending))
 
@@ -48,22 +51,29 @@ async def run_async(
 ) -> AsyncIterator[ChatEvent]:
     """The same from an asynchronous engine; the tools of one reply run at the same time, in threads."""
     while not turn.done:
-        stream = generate(turn.request())
-        try:
-            async for event in stream:
-                for out in turn.feed(event):
+        for out in turn.recite():
+            yield out
+        if not (turn.pending or turn.done):
+            async with aclosing(_reply_async(turn, generate(turn.request()))) as events:
+                async for out in events:
                     yield out
-                if not turn.generating:
-                    break
-        finally:
-            if hasattr(stream, "aclose"):
-                await stream.aclose()
-        if turn.generating:
-            raise RequestError("the engine's answer broke off before its end")
         if turn.pending:
             results = await asyncio.gather(*(asyncio.to_thread(tools.run, call) for call in turn.pending))
             for out in turn.resolve(results):
                 yield out
+
+
+async def _reply_async(turn: Turn, stream: AsyncIterator[TokenEvent]) -> AsyncGenerator[ChatEvent, None]:
+    try:
+        async for event in stream:
+            for out in turn.feed(event):
+                yield out
+            if not turn.generating:
+                return
+    finally:
+        if hasattr(stream, "aclose"):
+            await stream.aclose()
+    raise RequestError("the engine's answer broke off before its end")
 
 
 def run_batch(
@@ -75,11 +85,11 @@ def run_batch(
     """
     if not engine.idle:
         raise RequestError("the engine is busy with other requests; give the batch an engine of its own")
-    requests = [(turn, turn.request()) for turn in turns if not turn.done]
+    requests = [(turn, _next_request(turn, tools)) for turn in turns if not turn.done]
     running: dict[int, Turn] = {}
-    num_done = len(turns) - len(requests)
+    num_done = sum(turn.done for turn in turns)
     try:
-        running.update({engine.add(request): turn for turn, request in requests})
+        running.update({engine.add(request): turn for turn, request in requests if request is not None})
         while running:
             num_done += sum(_feed(engine, running, tools, *pair) for pair in engine.step())
             if progress is not None:
@@ -100,9 +110,20 @@ def _feed(
     del running[request_id]
     engine.abort(request_id)  # a stop string ends a reply of which the engine knows nothing yet
     if turn.pending:
-        turn.resolve(tools.run_all(turn.pending))
         try:
-            running[engine.add(turn.request())] = turn
+            if (request := _next_request(turn, tools)) is not None:
+                running[engine.add(request)] = turn
         except RequestError:  # the results fill the context: this turn has no answer, the others go on
             turn.cut_short()
     return turn.done
+
+
+def _next_request(turn: Turn, tools: ToolBox) -> Request | None:
+    """What to ask of the engine next, behind what the opening says; None for a turn that is done with it."""
+    while not turn.done:
+        if turn.pending:
+            turn.resolve(tools.run_all(turn.pending))
+        turn.recite()
+        if not (turn.pending or turn.done):
+            return turn.request()
+    return None

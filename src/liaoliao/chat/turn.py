@@ -5,9 +5,10 @@
                  '---- resolve(results) <--(tools)---- pending tool calls <-----'        until `done`
 
 A turn may take several replies: each that calls tools is answered with their results, up to `max_tool_rounds`
-times.
+times. How it begins can be given as token ids (`opening`): `recite` says them before the engine is asked.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from liaoliao.engine.request import Grammar, Request, SamplingParams, TokenEvent
 from liaoliao.errors import RequestError
 from liaoliao.messages import Message, Tool, ToolCall, ToolResult
 from liaoliao.text.chat_template import Template
-from liaoliao.text.parse import Delta, Parser, ReasoningDelta, TextDelta, ToolCallDelta
+from liaoliao.text.parse import Delta, Parser, ReasoningDelta, TextDelta, ToolCallDelta, end_ids
 from liaoliao.text.tokenizer import Tokenizer
 
 _DEFAULT_PARAMS = SamplingParams()
@@ -51,6 +52,10 @@ class Turn:
     `params.ignore_eos`. A `grammar` binds the first reply. With `continue_final` the first reply goes on with
     the last message, an assistant's, and the two become one of `messages`; the events tell of what is new.
     `template_options` are variables of the chat template, such as `enable_thinking`.
+
+    `opening` holds the first tokens of the answer: they are said as if the engine had made them, and do not count
+    for `max_tokens`. Like `token_ids`, which is all that was said so far, it may go through several replies, each
+    but the last with the token that ended it.
     """
 
     def __init__(
@@ -66,17 +71,21 @@ class Turn:
         grammar: Grammar | None = None,
         continue_final: bool = False,
         template_options: Mapping[str, Any] = _NO_OPTIONS,
+        opening: Sequence[int] = (),
     ) -> None:
         if not messages:
             raise RequestError("there is no message to answer")
         if any(not text for text in stop):
             raise RequestError("stop must not hold an empty string")
+        if opening and (grammar is not None or min(opening) < 0):
+            raise RequestError("an opening is made of token ids, from 0 on, and goes with no grammar")
         if continue_final:
             _check_open(messages[-1])
         self.messages = list(messages)
         self.tools, self.stop = tuple(tools), tuple(stop)
         stop_ids = () if params.ignore_eos else template.stop_ids
         self.params = replace(params, stop_token_ids=(*params.stop_token_ids, *stop_ids))
+        self.token_ids: list[int] = []
         self.pending: tuple[ToolCall, ...] = ()
         self.finish_reason: TurnFinish | None = None
         self.done = False
@@ -85,6 +94,8 @@ class Turn:
         self._options, self._grammar, self._continued = template_options, grammar, continue_final
         self._num_given, self._rounds_left = len(messages) - continue_final, max_tool_rounds
         self._parser, self._gate = Parser(tokenizer), StopGate(self.stop)
+        self._opening = deque(opening)
+        self._begun: list[int] | None = None  # prompt and recited tokens of a reply still to be asked for
 
     @property
     def thinking(self) -> bool:
@@ -101,8 +112,33 @@ class Turn:
         """What this turn has added: replies, tool results, the final answer."""
         return tuple(self.messages[self._num_given :])
 
+    def recite(self) -> list[ChatEvent]:
+        """Say what the opening has for the next reply, if anything; `request` then asks for the rest. The reply may be
+        over with it, so that nothing is to be asked: tool calls are `pending`, or the turn is `done`.
+
+        Raises RequestError for an opening that goes on where the answer has ended.
+        """
+        events: list[ChatEvent] = []
+        if self._opening:
+            self._begun = self._begin()
+        while self._opening and self._begun is not None:
+            token_id = self._opening.popleft()
+            self._begun.append(token_id)
+            events += self.feed(TokenEvent(token_id, 0.0, finish_reason=self._ending(token_id)))
+            self._begun = self._begun if self.generating else None
+        if self._opening and self.done:
+            raise RequestError(f"the answer ends {len(self._opening)} tokens before its opening does")
+        return events
+
     def request(self) -> Request:
         """The next thing to ask of the engine; every event of its answer goes to `feed`."""
+        assert not self._opening, "recite the opening first"
+        ids, self._begun = self._begun or self._begin(), None
+        grammar, self._grammar = self._grammar, None
+        return Request(tuple(ids), self.params, grammar)
+
+    def _begin(self) -> list[int]:
+        """Get ready for a reply; its prompt."""
         assert not (self.pending or self.done or self.generating), (
             "resolve the tool calls, or stop: the turn is done"
         )
@@ -117,14 +153,14 @@ class Turn:
         )
         self._gate = StopGate(self.stop)
         self.generating = True
-        grammar, self._grammar = self._grammar, None
-        return Request(tuple(ids), self.params, grammar)
+        return ids
 
     def feed(self, event: TokenEvent) -> list[ChatEvent]:
         """One token of the reply. Once `generating` is False no more are wanted, whatever the engine would
         still say.
         """
         assert self.generating, "the reply is over"
+        self.token_ids.append(event.token_id)
         events = self._through_gate(self._parser.feed(event.token_id))
         if event.finish_reason is not None and not self._gate.closed:
             events += self._through_gate(self._parser.finish()) + _text(self._gate.flush())
@@ -185,6 +221,11 @@ class Turn:
             else:
                 events += [*_text(self._gate.flush()), delta]
         return events
+
+    def _ending(self, token_id: int) -> Literal["stop"] | None:
+        """What the engine would say of a token: whether it ends the reply."""
+        known = () if self.params.ignore_eos else end_ids(self._tokenizer, self._template.stop_ids)
+        return "stop" if token_id in known or token_id in self.params.stop_token_ids else None
 
     def _opens_reasoning(self, ids: Sequence[int]) -> bool:
         """Whether the prompt ends inside <think>, as the templates of some reasoning models make it."""

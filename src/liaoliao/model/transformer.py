@@ -9,6 +9,7 @@ arithmetic runs in `compute_dtype`. Training rows pack several documents: `segme
     model.hidden(torch.tensor([[5, 6, 7]])).shape  ->  (1, 3, 256)
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -228,6 +229,20 @@ class Transformer(nn.Module):
         Without a cache a token sees the earlier tokens of its row, or with `segment_ids` those of its own segment.
         With a cache there is one row: the new tokens of all its sequences, each after what is stored of its own.
         """
+        for x in self.residuals(token_ids, positions=positions, segment_ids=segment_ids, cache=cache):
+            last = x
+        normed: Tensor = self.model.norm(last)
+        return normed
+
+    def residuals(
+        self,
+        token_ids: Int[Tensor, "B T"],
+        *,
+        positions: Int[Tensor, "B T"] | None = None,
+        segment_ids: Int[Tensor, "B T"] | None = None,
+        cache: CacheView | None = None,
+    ) -> Iterator[Float[Tensor, "B T D"]]:
+        """The stream that the layers add to, as it comes: the embedding, then what stands there after each layer."""
         dtype = self.compute_dtype or self.model.embed_tokens.weight.dtype
         sight = cache or packed_sight(token_ids, segment_ids, dtype)
         if cache is not None:
@@ -236,10 +251,10 @@ class Transformer(nn.Module):
             positions = torch.arange(token_ids.shape[1], device=token_ids.device).unsqueeze(0)
         cos, sin = self.rotary(positions, dtype)
         x = F.embedding(token_ids, self.model.embed_tokens.weight).to(dtype)
+        yield x
         for layer, block in enumerate(self.model.layers):
             x = block(x, cos, sin, sight, layer)
-        normed: Tensor = self.model.norm(x)
-        return normed
+            yield x
 
     def logits(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
         """Unnormalised log-probabilities of the next token."""

@@ -10,7 +10,7 @@ the client declared none, the model's own tools are run here, between replies an
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
@@ -29,6 +29,8 @@ from liaoliao.text.parse import ReasoningDelta, TextDelta, ToolCallDelta, end_id
 LARGE_CHARS: Final = 4000  # a text of this size takes milliseconds to tokenize
 _DEFAULT_PARAMS = SamplingParams()
 
+OnToken: TypeAlias = Callable[[int], None]  # is told of a token id
+
 
 @dataclass(frozen=True, slots=True)
 class ChatJob:
@@ -39,6 +41,9 @@ class ChatJob:
     "enable_thinking" is understood for every model. Without `allow_calls` the model is kept from calling
     tools, its own too; `one_call` ends the reply after its first call. `max_thinking` bounds the tokens of
     its reasoning.
+
+    `opening`: the first tokens of the reply (see Turn), said as if the model had made them; they go with neither
+    `grammar` nor `logprobs`, and count for neither `params.max_tokens` nor `max_thinking`.
     """
 
     messages: tuple[Message, ...]
@@ -52,12 +57,13 @@ class ChatJob:
     allow_calls: bool = True
     one_call: bool = False
     max_thinking: int | None = None
+    opening: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens read and made: of the client's own prompt, and of all replies. `cached_tokens` of the prompt came
-    from the prefix cache; `reasoning_tokens` of the completion were thought, not said.
+    """Tokens read and made: of the client's own prompt with the opening, and of all replies. `cached_tokens` of the
+    prompt came from the prefix cache; `reasoning_tokens` of the completion were thought, not said.
     """
 
     prompt_tokens: int
@@ -99,29 +105,40 @@ class ReplyToolCall:
 class ReplyDone:
     """The end, always the last event: all that was said as one message, why it ended, what it cost.
     `stop_string` is the one of the job's that ended it.
+
+    `token_ids` are those of the reply as it was made, from the opening on, without the one that ended it. Where the
+    model's own tools were run in between it has made several (`num_rounds`): they stand there one after the other,
+    each but the last with its end. As the `opening` of the same job they give the same words again.
     """
 
     message: Message
     finish_reason: Literal["stop", "length", "tool_calls"]
     usage: Usage
     stop_string: str | None = None
+    token_ids: tuple[int, ...] = ()
+    num_rounds: int = 1
 
 
 ReplyEvent: TypeAlias = ReplyText | ReplyReasoning | ReplyToolCall | ReplyDone
 
 
+def unheard(token_id: int) -> None:
+    """Where nobody listens."""
+
+
 async def reply(
-    served: ServedModel, job: ChatJob, *, charge: Charge = free_of_charge
+    served: ServedModel, job: ChatJob, *, charge: Charge = free_of_charge, on_token: OnToken = unheard
 ) -> AsyncGenerator[ReplyEvent, None]:
     """The events of one reply. Closing the generator frees the engine's slot.
 
     `charge` is told of tokens as they are used (the prompt's with the first of the answer), so that a reply
-    which is left half way is paid for, too: `partial(spend, request)`.
+    which is left half way is paid for, too: `partial(spend, request)`. `on_token` is told of each token of the
+    reply before the events that it leads to: what becomes `ReplyDone.token_ids`, and the token that ends it.
 
     Before the first event it may raise RequestError, TemplateError, ContextLengthError (the job is wrong) or
     OverloadedError (the queue is full).
     """
-    talk = _Talk(served, job, charge)
+    talk = _Talk(served, job, charge, on_token)
     while not talk.over:
         async with aclosing(_one_reply(talk)) as events:
             async for event in events:
@@ -143,54 +160,67 @@ def prompt_ids(served: ServedModel, job: ChatJob) -> list[int]:
     )
 
 
+def turn_of(served: ServedModel, job: ChatJob) -> Turn:
+    """A job as the turn that it makes. Raises RequestError and TemplateError for a job that is wrong."""
+    return Turn(
+        job.messages, served.template, served.tokenizer, tools=job.tools, params=_params(served, job),
+        stop=job.stop, grammar=job.grammar, continue_final=job.continue_final,
+        template_options=_template_options(served, job), opening=job.opening,
+    )  # fmt: skip
+
+
 async def _one_reply(talk: "_Talk") -> AsyncGenerator[ReplyEvent, None]:
     """From one request to the end of its answer."""
     try:
-        request = await off_loop(talk.large, talk.request)
-        async with aclosing(talk.served.engine.stream(request)) as events:
-            async for event in events:
-                for out in talk.feed(event):
-                    yield out
-                if not talk.turn.generating:
-                    return
+        if (request := await off_loop(talk.large, talk.request)) is not None:
+            async with aclosing(talk.served.engine.stream(request)) as events:
+                async for event in events:
+                    for out in talk.feed(event):
+                        yield out
+                    if not talk.turn.generating:
+                        return
     except RequestError:
         if talk.num_rounds == 0:
             raise
         talk.turn.cut_short()  # what the tools gave back does not fit the context any more
-        return
-    raise RequestError("the engine's answer broke off before its end")
+    for out in talk.take_recited():
+        yield out
+    if talk.turn.generating:
+        raise RequestError("the engine's answer broke off before its end")
 
 
 class _Talk:
     """One job on its way: its Turn, what has been said, and what it has cost."""
 
-    def __init__(self, served: ServedModel, job: ChatJob, charge: Charge) -> None:
-        self.served, self.job, self.charge = served, job, charge
+    def __init__(self, served: ServedModel, job: ChatJob, charge: Charge, on_token: OnToken) -> None:
+        self.served, self.job, self.charge, self.on_token = served, job, charge, on_token
+        _check_opening(served, job)
         size = _num_chars(job)
         refuse_hopeless(served, size)
         self.large = size > LARGE_CHARS or bool(job.tools)
-        self.turn = Turn(
-            job.messages, served.template, served.tokenizer, tools=job.tools, params=_params(served, job),
-            stop=job.stop, grammar=job.grammar, continue_final=job.continue_final,
-            template_options=_template_options(served, job),
-        )  # fmt: skip
+        self.turn = turn_of(served, job)
         self.num_rounds = 0
         self._ledger = Ledger(served.tokenizer) if job.logprobs else None
         self._ends = end_ids(served.tokenizer, served.template.stop_ids)
         self._num_prompt = self._num_cached = self._num_made = self._num_thought = 0
         self._text, self._reasoning = "", ""
+        self._recited: list[ReplyEvent] = []  # what the opening says, to be told with the first token
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be said."""
         return self.turn.done or bool(self.turn.pending and (self.job.tools or not self.job.allow_calls))
 
-    def request(self) -> Request:
-        """What to ask of the engine next."""
+    def request(self) -> Request | None:
+        """What to ask of the engine next; None where the opening has said the whole reply."""
+        self._recite()
+        if self.turn.pending or self.turn.done:
+            return None
         request = self.turn.request()
-        if self.num_rounds == 0:
+        if self._num_prompt == 0:
             self._num_prompt = len(request.token_ids)
-        if self.turn.thinking and self.job.template_options.get("enable_thinking") is False:
+        unasked = self.turn.thinking and not self.job.opening
+        if unasked and self.job.template_options.get("enable_thinking") is False:
             raise TemplateError("this model's chat template makes it think before every reply; let it think")
         if self.turn.thinking and request.grammar is not None:
             end = self.served.tokenizer.special_id("</think>")
@@ -199,6 +229,18 @@ class _Talk:
             )
             request = replace(request, grammar=after)
         return self._within_budget(request)
+
+    def _recite(self) -> None:
+        num_said = len(self.turn.token_ids)
+        events = self.turn.recite()
+        for token_id in self.turn.token_ids[num_said:]:
+            self.on_token(token_id)
+        self._recited = [out for event in events for out in self._shown(event)]
+
+    def take_recited(self) -> list[ReplyEvent]:
+        """What the opening says, once."""
+        recited, self._recited = self._recited, []
+        return recited
 
     def _within_budget(self, request: Request) -> Request:
         """The request with its thoughts bounded, if that is asked for and the model has a mark to end them."""
@@ -218,6 +260,8 @@ class _Talk:
             self._num_cached = event.num_cached
             self.charge(self._num_prompt)
         self.charge(1)
+        self.on_token(event.token_id)
+        yield from self.take_recited()
         outs = self.turn.feed(event)
         if self._ledger is not None and event.token_id not in self._ends:
             self._ledger.add(event)
@@ -243,10 +287,14 @@ class _Talk:
         usage = Usage(self._num_prompt, self._num_made, self._num_cached, self._num_thought)
         calls = self.turn.pending if self.job.tools else ()
         message = Message.assistant(self._text, reasoning=self._reasoning, tool_calls=calls)
+        made = tuple(self.turn.token_ids)
+        said = made[:-1] if made and made[-1] in self._ends else made
+        done = ReplyDone(message, "length", usage, None, said, self.num_rounds + 1)
         if calls:
-            return ReplyDone(message, "tool_calls", usage)
-        reason: Literal["stop", "length"] = "stop" if self.turn.finish_reason == "stop" else "length"
-        return ReplyDone(message, reason, usage, self.turn.stop_string)
+            return replace(done, finish_reason="tool_calls")
+        if self.turn.finish_reason == "stop":
+            return replace(done, finish_reason="stop", stop_string=self.turn.stop_string)
+        return done
 
     def _shown(self, out: ChatEvent) -> Iterator[ReplyEvent]:
         match out:
@@ -264,6 +312,14 @@ class _Talk:
                 if isinstance(out, ToolCallDelta) and self.job.tools:
                     yield ReplyToolCall(out.index, out.id, out.name, "")
                     yield ReplyToolCall(out.index, out.id, out.name, out.arguments)
+
+
+def _check_opening(served: ServedModel, job: ChatJob) -> None:
+    """A RequestError for an opening that cannot be said."""
+    if job.opening and job.logprobs:
+        raise RequestError("logprobs cannot be told of an opening, which was not sampled; ask without them")
+    if job.opening and max(job.opening) >= served.engine.vocab_size:
+        raise RequestError(f"the opening has a token id beyond the vocabulary of {served.engine.vocab_size}")
 
 
 def _params(served: ServedModel, job: ChatJob) -> SamplingParams:
