@@ -32,7 +32,9 @@ CORPUS_FILE = "corpus.json"  # written last: its presence says that the folder i
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The data of a run. `pretrain` and `sft` give each stream's share of the tokens of a stage."""
+    """The data of a run. `pretrain` and `sft` give each stream's share of the tokens of a stage; `questions` are what
+    the model is asked by the way (`samples.py`).
+    """
 
     tokenizer: Tokenizer
     template: Template
@@ -42,6 +44,7 @@ class Corpus:
     held_out: Mapping[Lang, Sequence[str]]
     tools: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    questions: Mapping[Lang, Sequence[str]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write what is not in the streams beside them, so that a resumed run finds all of it again."""
@@ -57,6 +60,7 @@ class Corpus:
             "held_out": self.held_out,
             "tools": self.tools,
             "notes": self.notes,
+            "questions": self.questions,
         }
         (folder / CORPUS_FILE).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
@@ -115,6 +119,13 @@ def talk_examples(
     for talk in talks:
         rendered = template.render(talk.messages, talk.tools)
         yield Example(rendered.token_ids, None if all_tokens else rendered.loss_weights)
+
+
+def opening_questions(talks: Iterable[Conversation], most: int = 4) -> list[str]:
+    """What people begin the first of these talks with; a talk that begins otherwise is passed over."""
+    said = (talk.messages[0] for talk in talks if talk.messages)
+    asked = (message.text for message in said if message.role == "user" and message.text)
+    return list(islice(asked, most))
 
 
 def drill_examples(

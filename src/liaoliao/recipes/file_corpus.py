@@ -25,7 +25,15 @@ from liaoliao.data.sources import (
 )
 from liaoliao.errors import DataError
 from liaoliao.messages import Conversation
-from liaoliao.recipes.corpus import LANGS, Corpus, Lang, document_examples, talk_examples, write_stream
+from liaoliao.recipes.corpus import (
+    LANGS,
+    Corpus,
+    Lang,
+    document_examples,
+    opening_questions,
+    talk_examples,
+    write_stream,
+)
 from liaoliao.text.chat_template import ChatTemplate
 from liaoliao.text.tokenizer import Tokenizer
 
@@ -67,6 +75,8 @@ def file_corpus(
     """
     limit_bytes = None if num_tokens is None else int(num_tokens * BYTES_PER_TOKEN)
     sampled = sample_files(usable_files(paths, say), limit_bytes, seed)
+    # from the end of the talks, which is about to be kept back where there are enough of them
+    asked = {lang: opening_questions(reversed(drawn.talks)) for lang, drawn in sampled.items() if drawn.talks}
     held_out = {lang: kept for lang, drawn in sampled.items() if (kept := hold_out(drawn))}
     tokenizer = tokenizer or Tokenizer.train(tokenizer_texts(sampled, seed), vocab_size)
     template = ChatTemplate(tokenizer)
@@ -81,7 +91,8 @@ def file_corpus(
             shards = write_stream(folder, f"{name}:{lang}", tokenizer, examples[name], None)
             if len(shards):
                 streams[f"{name}:{lang}"] = shards
-    return Corpus(tokenizer, template, streams, _shares(PRETRAIN, streams), _shares(SFT, streams), held_out)
+    shares = (_shares(PRETRAIN, streams), _shares(SFT, streams))
+    return Corpus(tokenizer, template, streams, *shares, held_out, questions=asked)
 
 
 def usable_files(paths: Sequence[str | Path], say: Callable[[str], None]) -> list[SourceFile]:

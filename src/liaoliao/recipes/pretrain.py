@@ -19,7 +19,16 @@ from liaoliao.recipes.corpus import Corpus, kept_corpus
 from liaoliao.recipes.file_corpus import file_corpus
 from liaoliao.recipes.held_out import held_out_bits
 from liaoliao.recipes.reporter import Reporter
-from liaoliao.recipes.run import announce, begin, finish, free_if_failed, model_shape, say_stopped
+from liaoliao.recipes.run import (
+    announce,
+    begin,
+    ending_told,
+    finish,
+    free_if_failed,
+    model_shape,
+    say_stopped,
+)
+from liaoliao.recipes.samples import SAMPLE_EVERY_S, SAMPLE_SHARE
 from liaoliao.recipes.stage import StageConfig, run_stage
 from liaoliao.text.tokenizer import Tokenizer
 from liaoliao.train.machine import DtypeName, prepare_machine
@@ -50,6 +59,8 @@ class PretrainConfig:
     seed: int = 0
     dtype: DtypeName = "auto"
     save_every_s: float = 120.0
+    sample_share: float = SAMPLE_SHARE  # of the training time, for samples of what the model says; 0: none
+    sample_every_s: float = SAMPLE_EVERY_S
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -70,7 +81,13 @@ def pretrain(config: PretrainConfig, out: Path, reporter: Reporter, *, resume: b
     """Carry the run out in the folder `out` and return `out/model`; None where a person stopped it."""
     prepare_machine()
     run_dir = RunDir(out)
-    config = begin(run_dir, config, resume=resume)
+    config = begin(run_dir, "pretrain", config, resume=resume)
+    with ending_told(run_dir):
+        return _carry_out(config, run_dir, reporter, resume=resume)
+
+
+def _carry_out(config: PretrainConfig, run_dir: RunDir, reporter: Reporter, *, resume: bool) -> Path | None:
+    out = run_dir.folder
     with free_if_failed(run_dir, resume=resume):
         reporter.say(f"data: {', '.join(config.data)}")
         corpus = kept_corpus(out / "data", partial(_corpus, config, out / "data", reporter), reporter)
@@ -99,7 +116,7 @@ def pretrain(config: PretrainConfig, out: Path, reporter: Reporter, *, resume: b
         resume=resume,
     )
     if not result.finished:
-        say_stopped("pretrain", result, out, reporter)
+        say_stopped("pretrain", result, run_dir, reporter)
         return None
     story = [
         f"depth {config.depth}: {shape.num_parameters() / 1e6:.2f}M parameters, "
@@ -146,4 +163,6 @@ def stage_of(config: PretrainConfig, streams: Mapping[str, float], *, num_steps:
         dtype=config.dtype,
         seed=config.seed,
         save_every_s=config.save_every_s,
+        sample_share=config.sample_share,
+        sample_every_s=config.sample_every_s,
     )

@@ -1,19 +1,20 @@
 """What every recipe does before its first step and after its last one.
 
-config = begin(run_dir, config, resume=False)     # writes RUN/config.json, or on resuming reads it
-with free_if_failed(run_dir, resume=False):       # a run whose data cannot be read has not begun
-    corpus = ...
-...
-finish(run_dir, model, corpus, lineage, title="pretrain", story=[...], reporter=reporter)
+config = begin(run_dir, "sft", config, resume=False)  # writes RUN/config.json, or on resuming reads it
+with ending_told(run_dir):                            # RUN/state.json will say how it ended
+    with free_if_failed(run_dir, resume=False):       # a run whose data cannot be read has not begun
+        corpus = ...
+    ...
+    finish(run_dir, model, corpus, lineage, title="pretrain", story=[...], reporter=reporter)
 """
 
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from liaoliao.config import load_json
@@ -21,11 +22,12 @@ from liaoliao.engine.engine import Engine
 from liaoliao.errors import LiaoError, UsageError
 from liaoliao.model.checkpoint import save_checkpoint
 from liaoliao.model.config import ModelConfig
+from liaoliao.model.run_state import read_state, status_of
 from liaoliao.model.transformer import Transformer
 from liaoliao.recipes.corpus import Corpus
 from liaoliao.recipes.held_out import held_out_results
 from liaoliao.recipes.reporter import Reporter
-from liaoliao.recipes.stage import StageConfig, StageResult
+from liaoliao.recipes.stage import SAMPLING, StageConfig, StageResult
 from liaoliao.tasks import report as tables
 from liaoliao.tasks.task import TaskResult
 from liaoliao.train.report import write_report
@@ -33,17 +35,43 @@ from liaoliao.train.run_dir import RunDir
 
 C = TypeVar("C")
 WRITTEN = ("model", "checkpoints", "data")
-# What a chat samples with unless it is told otherwise: small models keep to their facts at a low temperature.
-SAMPLING: Mapping[str, Any] = MappingProxyType({"do_sample": True, "temperature": 0.3, "top_p": 0.9})
 
 
-def begin(run_dir: RunDir, config: C, *, resume: bool) -> C:
-    """The settings that count: written down for a new run; on resuming those that the run began with."""
+def begin(run_dir: RunDir, recipe: str, config: C, *, resume: bool) -> C:
+    """The settings that count: written down for a new run; on resuming those that the run began with.
+
+    From now on the run says that it is alive. Raises UsageError where another process is carrying it out.
+    """
     if resume:
-        return saved_config(type(config), run_dir.folder)
-    _refuse_foreign(run_dir.folder)
-    run_dir.start(config)
+        config = saved_config(type(config), run_dir.folder)
+        _refuse_running(run_dir.folder)
+    else:
+        _refuse_foreign(run_dir.folder)
+        run_dir.start(config)
+    run_dir.tell_begin(recipe)
     return config
+
+
+@contextmanager
+def ending_told(run_dir: RunDir) -> Iterator[None]:
+    """However the run ends in here, its folder says so; what ends well has finished, unless it was told to have stopped."""
+    try:
+        yield
+        run_dir.tell_end("finished")
+    except Exception as error:
+        run_dir.tell_end("failed", f"{type(error).__name__}: {error}"[:1000])
+        raise
+    finally:
+        run_dir.tell_end("interrupted")  # by a second Ctrl-C; after another end it says nothing
+
+
+def _refuse_running(folder: Path) -> None:
+    """Two processes in one folder would write over each other's checkpoints."""
+    state = read_state(folder)
+    if state is not None and status_of(state) == "running" and state.pid != os.getpid():
+        raise UsageError(
+            f"{folder}: process {state.pid} on {state.host} is carrying this run out; stop it first (Ctrl-C)"
+        )
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -90,9 +118,12 @@ def announce(stage: StageConfig, reporter: Reporter) -> None:
     reporter.say(f"{stage.name}: {streams}")
 
 
-def say_stopped(recipe: str, result: StageResult, out: Path, reporter: Reporter) -> None:
+def say_stopped(recipe: str, result: StageResult, run_dir: RunDir, reporter: Reporter) -> None:
     """How to go on with a run that a person has stopped."""
-    reporter.say(f"stopped at step {result.state.step}; go on with: liaoliao {recipe} --resume --out {out}")
+    run_dir.tell_end("interrupted")
+    reporter.say(
+        f"stopped at step {result.state.step}; go on with: liaoliao {recipe} --resume --out {run_dir.folder}"
+    )
 
 
 def finish(

@@ -25,12 +25,21 @@ from liaoliao.messages import Conversation
 from liaoliao.model.checkpoint import load_config, load_generation, load_lineage, load_model
 from liaoliao.model.convert import tensor_files
 from liaoliao.model.registry import resolve
-from liaoliao.recipes.corpus import LANGS, Corpus, Lang, kept_corpus, talk_examples, write_stream
+from liaoliao.recipes.corpus import (
+    LANGS,
+    Corpus,
+    Lang,
+    kept_corpus,
+    opening_questions,
+    talk_examples,
+    write_stream,
+)
 from liaoliao.recipes.file_corpus import HELD_OUT_CHARS, HELD_OUT_TEXTS, said
 from liaoliao.recipes.held_out import held_out_bits
 from liaoliao.recipes.pretrain import check_length
 from liaoliao.recipes.reporter import Reporter
-from liaoliao.recipes.run import announce, begin, finish, free_if_failed, say_stopped
+from liaoliao.recipes.run import announce, begin, ending_told, finish, free_if_failed, say_stopped
+from liaoliao.recipes.samples import SAMPLE_EVERY_S, SAMPLE_SHARE
 from liaoliao.recipes.stage import StageConfig, run_stage
 from liaoliao.text.chat_template import ChatTemplate, Template, load_template
 from liaoliao.text.tokenizer import Tokenizer
@@ -61,6 +70,8 @@ class SftConfig:
     seed: int = 0
     dtype: DtypeName = "auto"
     save_every_s: float = 120.0
+    sample_share: float = SAMPLE_SHARE  # of the training time, for samples of what the model says; 0: none
+    sample_every_s: float = SAMPLE_EVERY_S
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -89,7 +100,13 @@ def sft(config: SftConfig, out: Path, reporter: Reporter, *, resume: bool = Fals
     if not resume:  # a name may stand for another model tomorrow; this run is about today's
         config = replace(config, model=str(resolve(config.model).absolute()))
     run_dir = RunDir(out)
-    config = begin(run_dir, config, resume=resume)
+    config = begin(run_dir, "sft", config, resume=resume)
+    with ending_told(run_dir):
+        return _carry_out(config, run_dir, reporter, resume=resume)
+
+
+def _carry_out(config: SftConfig, run_dir: RunDir, reporter: Reporter, *, resume: bool) -> Path | None:
+    out = run_dir.folder
     with free_if_failed(run_dir, resume=resume):
         parent = Path(config.model)
         reporter.say(f"model: {parent}")
@@ -109,12 +126,13 @@ def sft(config: SftConfig, out: Path, reporter: Reporter, *, resume: bool = Fals
         run_dir,
         reporter,
         lineage=lineage,
+        generation=_sampling(parent),
         evaluate=held_out_bits(corpus),
         budget_s=60 * config.minutes if config.minutes else None,
         resume=resume,
     )
     if not result.finished:
-        say_stopped("sft", result, out, reporter)
+        say_stopped("sft", result, run_dir, reporter)
         return None
     passes = result.state.num_tokens / corpus.num_tokens
     story = [
@@ -153,7 +171,10 @@ def _corpus(config: SftConfig, parent: Path, folder: Path, say: Callable[[str], 
         raise DataError(f"{', '.join(config.data)}: the model's chat template leaves nothing to learn from")
     tools = tuple(load_lineage(parent).get("tools", ()))
     share = {STREAM: 1.0}
-    return Corpus(tokenizer, template, {STREAM: shards}, {}, share, _by_language(talks[:num_kept]), tools)
+    kept = talks[:num_kept]
+    return Corpus(
+        tokenizer, template, {STREAM: shards}, {}, share, _by_language(kept), tools, questions=_asked(talks)
+    )
 
 
 def _talks(paths: Sequence[str], say: Callable[[str], None]) -> list[Conversation]:
@@ -186,6 +207,14 @@ def _by_language(talks: Sequence[Conversation]) -> dict[Lang, list[str]]:
     for text in filter(None, texts):
         kept["zh" if guess_language(text) == "zh" else "en"].append(text)
     return {lang: of_lang for lang, of_lang in kept.items() if of_lang}
+
+
+def _asked(talks: Sequence[Conversation]) -> dict[Lang, list[str]]:
+    """Questions in each language, of the talks that are kept back if there are enough of them."""
+    asked: dict[Lang, list[str]] = {}
+    for question in opening_questions(talks, most=40):
+        asked.setdefault("zh" if guess_language(question) == "zh" else "en", []).append(question)
+    return {lang: questions[:4] for lang, questions in asked.items()}
 
 
 def _steps(config: SftConfig, corpus: Corpus) -> int:
@@ -231,4 +260,6 @@ def _stage(config: SftConfig, *, num_steps: int) -> StageConfig:
         dtype=config.dtype,
         seed=config.seed,
         save_every_s=config.save_every_s,
+        sample_share=config.sample_share,
+        sample_every_s=config.sample_every_s,
     )

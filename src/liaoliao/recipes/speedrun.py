@@ -24,8 +24,9 @@ from liaoliao.recipes.corpus import Corpus, kept_corpus
 from liaoliao.recipes.file_corpus import file_corpus
 from liaoliao.recipes.held_out import held_out_bits, held_out_results
 from liaoliao.recipes.reporter import Reporter
-from liaoliao.recipes.run import SAMPLING, announce, begin, free_if_failed, model_shape, say_stopped
-from liaoliao.recipes.stage import StageConfig, measure_step_s, run_stage
+from liaoliao.recipes.run import announce, begin, ending_told, free_if_failed, model_shape, say_stopped
+from liaoliao.recipes.samples import SAMPLE_EVERY_S, SAMPLE_SHARE
+from liaoliao.recipes.stage import SAMPLING, StageConfig, measure_step_s, run_stage
 from liaoliao.recipes.town_corpus import town_corpus
 from liaoliao.tasks import report as tables
 from liaoliao.tasks.registry import get_tasks
@@ -58,6 +59,8 @@ class SpeedrunConfig:
     questions: int = 60  # of each task, by the way; `liaoliao eval` asks more
     dtype: DtypeName = "auto"
     optim: OptimConfig = field(default_factory=OptimConfig)
+    sample_share: float = SAMPLE_SHARE  # of the training time, for samples of what the model says; 0: none
+    sample_every_s: float = SAMPLE_EVERY_S
 
     def __post_init__(self) -> None:
         if self.minutes <= 0:
@@ -81,7 +84,16 @@ def speedrun(
     began = time.monotonic()
     prepare_machine()
     run_dir = RunDir(out)
-    config = begin(run_dir, config, resume=resume)
+    config = begin(run_dir, "speedrun", config, resume=resume)
+    with ending_told(run_dir):
+        return _carry_out(config, run_dir, reporter, began, resume=resume)
+
+
+def _carry_out(
+    config: SpeedrunConfig, run_dir: RunDir, reporter: Reporter, began: float, *, resume: bool
+) -> SpeedrunResult:
+    """The story; `began` is when it did, by the monotonic clock."""
+    out = run_dir.folder
     with free_if_failed(run_dir, resume=resume):
         reporter.say(f"data: {', '.join(config.data)}")
         corpus = kept_corpus(out / "data", partial(_corpus, config, out / "data", reporter), reporter)
@@ -112,7 +124,7 @@ def speedrun(
             resume=resume,
         )
         if not result.finished:
-            say_stopped("speedrun", result, out, reporter)
+            say_stopped("speedrun", result, run_dir, reporter)
             return SpeedrunResult(None)
         story.append(
             f"{stage.name}: {result.state.num_tokens / 1e6:.2f}M tokens in {result.state.step} steps"
@@ -224,6 +236,8 @@ def _stage(
         optim=config.optim,
         dtype=config.dtype,
         seed=seed,
+        sample_share=config.sample_share,
+        sample_every_s=config.sample_every_s,
     )
 
 

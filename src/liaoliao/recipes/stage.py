@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from liaoliao.data.loader import PackedSource
@@ -15,13 +16,17 @@ from liaoliao.errors import ConfigError
 from liaoliao.model.transformer import Transformer
 from liaoliao.recipes.corpus import Corpus
 from liaoliao.recipes.reporter import Reporter
-from liaoliao.train.hooks import Every, EverySeconds, KeepToDeadline, StopOnInterrupt
+from liaoliao.recipes.samples import SAMPLE_EVERY_S, SAMPLE_SHARE, Samples
+from liaoliao.train.hooks import Every, EverySeconds, KeepToDeadline, StopOnInterrupt, WithinShare
 from liaoliao.train.loop import Hook, TrainState, train
 from liaoliao.train.machine import DtypeName, pick_dtype
 from liaoliao.train.objectives import next_token
 from liaoliao.train.optim import OptimConfig, build_optimizers
 from liaoliao.train.run_dir import RunDir
 from liaoliao.train.schedule import warmup_stable_decay
+
+# What a chat samples with unless it is told otherwise: small models keep to their facts at a low temperature.
+SAMPLING: Mapping[str, Any] = MappingProxyType({"do_sample": True, "temperature": 0.3, "top_p": 0.9})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class StageConfig:
     log_every: int = 10
     eval_every_s: float = 100.0
     save_every_s: float = 120.0
+    sample_share: float = SAMPLE_SHARE  # of the training time, for samples; 0: none
+    sample_every_s: float = SAMPLE_EVERY_S
 
     def __post_init__(self) -> None:
         if self.tokens_per_microbatch % self.row_length or self.tokens_per_step % self.tokens_per_microbatch:
@@ -71,13 +78,15 @@ def run_stage(
     reporter: Reporter,
     *,
     lineage: Mapping[str, Any],
+    generation: Mapping[str, Any] = SAMPLING,
     evaluate: Evaluate | None = None,
     budget_s: float | None = None,
     resume: bool = False,
 ) -> StageResult:
     """Train `model` in place. With `resume` continue from the stage's newest intact checkpoint, bit for bit.
 
-    The stage ends after its steps, or with `budget_s` after so many seconds of training in all.
+    The stage ends after its steps, or with `budget_s` after so many seconds of training in all. `generation` are the
+    sampling defaults of its checkpoints.
     """
     state = start_state(config, model, corpus)
     if resume and run_dir.resume(config.name, state, reporter.say):
@@ -90,6 +99,7 @@ def run_stage(
             corpus.tokenizer,
             corpus.template,
             {**lineage, "stage": config.name, "step": state.step},
+            generation=generation,
         )
 
     def log(state: TrainState) -> None:
@@ -105,13 +115,21 @@ def run_stage(
         if evaluate is not None:
             run_dir.log(stage=config.name, step=state.step, tokens=state.num_tokens, **evaluate(state.model))
 
+    def tell(state: TrainState) -> None:
+        run_dir.tell_step(config.name, state.step, state.num_steps, at_once=state.done or state.stop)
+
     interrupt = StopOnInterrupt()
     hooks: list[Hook] = [interrupt]
     if budget_s is not None:  # before the others, so that they know a last step when they see it
         hooks.append(KeepToDeadline(time.monotonic() + budget_s - state.elapsed_s))
-    hooks += [Every(config.log_every, log), lambda s: reporter.step(config.name, s)]
+    hooks += [Every(config.log_every, log), tell, lambda s: reporter.step(config.name, s)]
+    if config.sample_share > 0:
+        learned = tuple(name for name, share in config.streams.items() if share > 0)
+        samples = Samples(config.name, learned, corpus, run_dir)
+        hooks.append(WithinShare(config.sample_share, config.sample_every_s, samples))
     hooks += [EverySeconds(config.eval_every_s, measure), EverySeconds(config.save_every_s, save)]
     begun = state.step
+    run_dir.tell_step(config.name, begun, state.num_steps, at_once=True)
     with interrupt:
         train(state, next_token, schedule=_schedule(config), clip_norm=config.optim.clip_norm, hooks=hooks)
     if state.step > begun:

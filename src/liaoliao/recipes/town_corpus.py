@@ -14,6 +14,7 @@ from liaoliao.messages import Conversation
 from liaoliao.recipes.corpus import (
     LANGS,
     Corpus,
+    Lang,
     document_examples,
     drill_examples,
     rng_for,
@@ -70,7 +71,16 @@ def town_corpus(
         _by_language(sft),
         held_out,
         tools=tuple(tool.name for tool in town_world.TOOLS),
+        questions={lang: town_questions(town, lang) for lang in LANGS},
     )
+
+
+def town_questions(town: town_world.Town, lang: Lang) -> list[str]:
+    """One about a fact of the town, and a sum: what takes a model longest to learn, and what it learns early."""
+    asked = [
+        town_world.questions(town, kind, lang, num=1)[0].messages[-1] for kind in ("facts", "arithmetic")
+    ]
+    return [message.text for message in asked]
 
 
 def _by_language(shares: Mapping[str, float]) -> dict[str, float]:

@@ -36,6 +36,44 @@ class EverySeconds:
             self._last = time.monotonic()
 
 
+class WithinShare:
+    """Call `hook` after the last step, and before it as often as its own cost allows: at most `share` of the training
+    time is spent on it, and `seconds` of training lie between two calls. A first call is taken to cost as much as a step.
+
+    train(..., hooks=[WithinShare(0.008, 30.0, say_something)])
+    """
+
+    def __init__(self, share: float, seconds: float, hook: Hook) -> None:
+        self.share, self.seconds, self.hook = share, seconds, hook
+        self.spent_s = 0.0
+        self._cost_s: float | None = None  # of the last call
+        self._begun: tuple[int, float] | None = (
+            None  # the step and the time of the first look; a resumed run's are not 0
+        )
+        self._last_s = 0.0
+
+    def __call__(self, state: TrainState) -> None:
+        """Look at what was spent."""
+        if self._begun is None:
+            self._begun, self._last_s = (state.step, state.elapsed_s), state.elapsed_s
+        if (
+            state.done
+            or state.stop
+            or self._may(state.step - self._begun[0], state.elapsed_s - self._begun[1], state)
+        ):
+            began = time.perf_counter()
+            self.hook(state)
+            self._cost_s = time.perf_counter() - began
+            self.spent_s += self._cost_s
+            self._last_s = state.elapsed_s
+
+    def _may(self, num_steps: int, seconds: float, state: TrainState) -> bool:
+        """Whether one more call fits, after so many steps that took so long."""
+        waited = state.elapsed_s - self._last_s >= self.seconds
+        cost_s = seconds / max(1, num_steps) if self._cost_s is None else self._cost_s
+        return waited and self.spent_s + cost_s <= self.share * seconds
+
+
 class KeepToDeadline:
     """Fit the run's length to a wall-clock deadline (`time.monotonic()` seconds), as the machine's speed shows itself.
 

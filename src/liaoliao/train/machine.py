@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from liaoliao.engine.threads import default_threads
 from liaoliao.errors import ConfigError
 
 DtypeName = Literal["auto", "fp32", "bf16"]
@@ -18,8 +19,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
 
 def prepare_machine() -> None:
-    """Keep freed memory inside the process: glibc otherwise gives every activation back to the kernel and faults it in
-    again at the next step, which costs 15 to 30% of a CPU training step. Elsewhere than on glibc nothing is done."""
+    """Let PyTorch compute with all cores, and keep freed memory inside the process.
+
+    A model that was loaded to be talked to has set PyTorch to a single thread (`engine/cpu/runner.py`). And glibc gives
+    every activation back to the kernel and faults it in again at the next step, which costs 15 to 30% of a CPU training
+    step; elsewhere than on glibc that is left as it is.
+    """
+    torch.set_num_threads(default_threads())
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
