@@ -18,7 +18,8 @@ from liaoliao.server.settings import ApiKey, Settings, check_exposure, is_loopba
     [
         {"port": 65536}, {"port": -1}, {"max_waiting": 0}, {"requests_per_minute": 0}, {"read_timeout_s": 0.0},
         {"drain_timeout_s": -1.0}, {"max_header_bytes": 10}, {"cors_origins": ("chat.example",)},
-        {"cors_origins": ("https://a.example/path",)}, {"max_body_bytes": -5},
+        {"cors_origins": ("https://a.example/path",)}, {"max_body_bytes": -5}, {"session_lifetime_s": 59.0},
+        {"multi_user": True, "page": False}, {"behind_https": True},
     ],
     ids=str,
 )  # fmt: skip
@@ -65,6 +66,15 @@ def test_elsewhere_needs_a_key(host: str, tmp_path: Path) -> None:
         check_exposure(Settings(host=host))
     check_exposure(Settings(host=host, api_keys=(make_key("a")[1],)))
     check_exposure(Settings(host=host, api_key_file=tmp_path / "keys.jsonl"))
+
+
+def test_there_is_a_page_unless_nobody_could_get_in() -> None:
+    key = make_key("a")[1]
+    assert Settings().shows_page and Settings(multi_user=True, api_keys=(key,)).shows_page
+    assert not Settings(page=False).shows_page and not Settings(api_keys=(key,)).shows_page
+    assert not Settings(api_key_file=Path("keys.jsonl")).shows_page
+    assert Settings(multi_user=True).needs_key and not Settings().needs_key
+    check_exposure(Settings(host="0.0.0.0", multi_user=True))
 
 
 def test_an_unknown_host_is_said_to_be_one() -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from liaoliao.cli import export, measure, talk, train
+from liaoliao.cli import accounts, export, measure, talk, train
 from liaoliao.cli import serve as server
 from liaoliao.cli.group import Group
 
@@ -55,6 +55,7 @@ app.command()(measure.models)
 app.command()(export.export)
 app.command()(server.serve)
 app.command()(server.keys)
+app.command()(accounts.accounts)
 
 
 def main() -> None:

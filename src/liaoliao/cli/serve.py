@@ -1,24 +1,37 @@
 """The commands of a server: serve and keys.
 
+$ liaoliao serve --open
 $ liaoliao keys new anna > anna.key
 $ liaoliao serve --host 0.0.0.0 --api-keys ~/.liaoliao/keys.jsonl
 """
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from liaoliao.cli.group import require
 from liaoliao.cli.options import Dtype, settings
+from liaoliao.cli.talk import trained_first
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from liaoliao.server.served import ServedModel
     from liaoliao.server.settings import ApiKey, Settings
+    from liaoliao.store import Store
 
 ENV_KEY = "LIAOLIAO_API_KEY"
+_NO_PAGE = (
+    "there is no page with --no-page, nor with API keys alone, as nobody could log in to it; --multi-user gives people "
+    "accounts"
+)
 
 RequestsPerMinute: TypeAlias = Annotated[
     int | None, typer.Option(help="Requests that a key may make in a minute.", min=1, show_default="no limit")
@@ -28,6 +41,26 @@ TokensPerMinute: TypeAlias = Annotated[
     typer.Option(
         help="Tokens, of prompts and replies, that a key may use in a minute.", min=1, show_default="no limit"
     ),
+]
+Database: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Where accounts and conversations are: a folder's file as sqlite:///PATH, or postgresql+psycopg://…",
+        metavar="URL",
+        show_default="liaoliao.db in LIAOLIAO_HOME",
+    ),
+]
+Replicas: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="Run the model in so many processes of their own, on Ray Serve: docs/guides/replicas.md.",
+        min=1,
+        show_default="in this process",
+    ),
+]
+Backend: TypeAlias = Annotated[
+    Literal["own", "vllm"],
+    typer.Option(help="What computes the model: our own engine, or vLLM, where it is installed."),
 ]
 MaxConcurrent: TypeAlias = Annotated[
     int | None, typer.Option(help="Requests of a key at the same time.", min=1, show_default="no limit")
@@ -39,7 +72,7 @@ def serve(
     host: Annotated[
         str | None,
         typer.Option(
-            help="The address to listen on; one that other machines can reach needs an API key.",
+            help="The address to listen on; one that other machines can reach needs API keys or --multi-user.",
             show_default="127.0.0.1",
         ),
     ] = None,
@@ -47,6 +80,36 @@ def serve(
         int | None, typer.Option(help="The port; 0: any free one.", min=0, max=65535, show_default="8000")
     ] = None,
     dtype: Dtype = "auto",
+    replicas: Replicas = None,
+    backend: Backend = "own",
+    multi_user: Annotated[
+        bool,
+        typer.Option(
+            "--multi-user",
+            help="People log in to the page and make keys of their own for /v1; `liaoliao accounts` manages them. Without "
+            "it the page belongs to the one person at this machine.",
+        ),
+    ] = False,
+    behind_https: Annotated[
+        bool,
+        typer.Option(
+            "--behind-https",
+            help="A proxy in front speaks HTTPS with browsers and sets X-Forwarded-For: cookies go over HTTPS alone.",
+        ),
+    ] = False,
+    database: Database = None,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="Serve the API alone, without the page and its database.")
+    ] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser as soon as it answers.")
+    ] = False,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train", help="Where there is no model yet, train one first, as `liaoliao chat` does."
+        ),
+    ] = False,
     api_keys: Annotated[
         Path | None,
         typer.Option(
@@ -95,11 +158,12 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve a model to clients of the OpenAI and Anthropic APIs.
+    """Serve a model: a page to talk to it, and the OpenAI and Anthropic APIs.
 
     Ctrl-C or SIGTERM: nothing new is accepted and running replies are finished (30 s at most); a second one ends it at
     once.
     """
+    from liaoliao.model.registry import CURRENT
     from liaoliao.server.settings import Settings
 
     given = {
@@ -107,8 +171,15 @@ def serve(
         "tokens_per_minute": tokens_per_minute, "max_concurrent": max_concurrent, "max_running": max_running,
         "max_waiting": max_waiting, "cors_origins": tuple(cors_origin) if cors_origin else None,
         "allowed_hosts": tuple(allow_host) if allow_host else None, "log_level": log_level,
+        "page": False if no_page else None, "multi_user": multi_user or None, "database": database,
+        "behind_https": behind_https or None,
     }  # fmt: skip
-    _serve(model, dtype, _with_env_key(settings(Settings(), given, overrides)))
+    chosen = _with_env_key(settings(Settings(), given, overrides))
+    require(chosen.shows_page or not (open_page or chosen.database), _NO_PAGE)
+    require(model == CURRENT or not train, "--train makes the model called current: name no other")
+    require(replicas is None or backend == "own", "--replicas are of our own engine: leave --backend away")
+    load = partial(_load, model, dtype, chosen, replicas, backend)
+    _serve(model, dtype, chosen, load, train=train, open_page=open_page)
 
 
 def _with_env_key(chosen: "Settings") -> "Settings":
@@ -120,33 +191,107 @@ def _with_env_key(chosen: "Settings") -> "Settings":
     return replace(chosen, api_keys=(*chosen.api_keys, given_key(ENV_KEY, key)))
 
 
-def _serve(model: str, dtype: Dtype, chosen: "Settings") -> None:
-    """The cheap ways to fail come first: address, keys, the model's name."""
+def _load(
+    model: str, dtype: Dtype, chosen: "Settings", replicas: int | None, backend: Backend
+) -> "ServedModel":
+    """The model, in this process or wherever else it is to be computed."""
+    options: dict[str, Any] = {
+        "dtype": dtype, "max_running": chosen.max_running, "max_waiting": chosen.max_waiting, "on_progress": _say,
+    }  # fmt: skip
+    if backend == "vllm":
+        from liaoliao.server.vllm_engine import served_vllm
+
+        return served_vllm(model, **options)
+    if replicas is not None:
+        from liaoliao.server.replicas.serving import served_replicas
+
+        return served_replicas(model, replicas, **options)
+    from liaoliao.server.served import served_model
+
+    return served_model(model, **options)
+
+
+def _serve(
+    model: str,
+    dtype: Dtype,
+    chosen: "Settings",
+    load: Callable[[], "ServedModel"],
+    *,
+    train: bool,
+    open_page: bool,
+) -> None:
+    """The cheap ways to fail come first: address, keys, the model's name, the database."""
     from liaoliao.model.registry import resolve
     from liaoliao.server.keyfile import read_keys
     from liaoliao.server.logs import logging_to
     from liaoliao.server.serve import bind
-    from liaoliao.server.serve import serve as run_server
 
     if chosen.api_key_file is not None:
         read_keys(chosen.api_key_file)
+    if train:
+        bind(chosen).close()  # training takes minutes, and nobody should wait on an open port meanwhile
+        trained_first()
     resolve(model)
-    with bind(chosen) as listener, logging_to(sys.stdout, chosen.log_level):
+    with bind(chosen) as listener, logging_to(sys.stdout, chosen.log_level), _store(chosen) as store:
         _say(f"loading {model}")
         from liaoliao.server.app import create_app
-        from liaoliao.server.served import served_model
+        from liaoliao.server.page.loading import LoadOptions
+        from liaoliao.server.serve import serve as run_server
 
-        served = served_model(
-            model,
-            dtype=dtype,
-            max_running=chosen.max_running,
-            max_waiting=chosen.max_waiting,
-            on_progress=_say,
-        )
+        served = load()
         try:
-            run_server(create_app(chosen, [served]), chosen, listener, say=_say)
+            loading = LoadOptions(dtype, max_running=chosen.max_running, max_waiting=chosen.max_waiting)
+            app = create_app(chosen, [served], store=store, loading=loading)
+
+            def welcome(url: str) -> None:
+                _welcome(app, url, open_page=open_page)
+
+            run_server(app, chosen, listener, say=_say, on_ready=welcome if store is not None else None)
         finally:
             served.engine.close()
+
+
+@contextmanager
+def _store(chosen: "Settings") -> Iterator["Store | None"]:
+    """The database of the page, where there is a page."""
+    if not chosen.shows_page:
+        if chosen.page:
+            _say(_NO_PAGE)
+        yield None
+        return
+    from liaoliao.store import Store
+
+    store = Store.open(chosen.database)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _welcome(app: "FastAPI", url: str, *, open_page: bool) -> None:
+    """Tell how to get in; called once the server answers."""
+    path = ""
+    if not app.state.page_files.is_built:
+        _say("the page itself is not built yet: `make page`")
+    if app.state.settings.multi_user and app.state.store.needs_setup():
+        path = f"/setup#{app.state.setup_code}"
+        _say(f"nobody has an account yet; the first one, an admin's, is made at {url}{path}")
+    if open_page and not open_in_browser(url + path):
+        _say(f"there is no browser to open here; visit {url}{path}")
+
+
+def open_in_browser(url: str) -> bool:
+    """Show a page to the person at this machine, if there is a screen. A browser of the terminal is not used: it would
+    take the place of what the server says.
+    """
+    import threading
+    import webbrowser
+
+    if not (sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
+        return False
+    # some of them return only when the browser is closed
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    return True
 
 
 def _say(line: str) -> None:

@@ -80,7 +80,7 @@ def chat(
 
     chosen = {name: value for name, value in sampling.items() if value is not None}
     SamplingParams(**chosen)  # type: ignore[arg-type]  # a bad value is told before anything is done
-    model = model or _current()
+    model = model or trained_first()
     prepare_machine()
     assistant = load(model, dtype=dtype, max_running=1, on_progress=lambda line: typer.echo(line, err=True))
     talk = TerminalChat(assistant, system=system, sampling=chosen)
@@ -90,7 +90,7 @@ def chat(
         talk.run(model)
 
 
-def _current() -> str:
+def trained_first() -> str:
     """The name "current", which stands for a model afterwards: if there is none, it is trained now."""
     from liaoliao.model.registry import CURRENT, list_models
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -122,25 +123,42 @@ def _stamp(file: Path) -> tuple[int, ...]:
     return (state.st_mtime_ns, state.st_size, state.st_ino)
 
 
+@runtime_checkable
+class People(Protocol):
+    """Where people have accounts, and keys of their own; `page.door.Entry` is the one."""
+
+    def guards(self, path: str) -> bool:
+        """Whether somebody else asks who may enter there."""
+
+    async def of_key(self, key: str) -> str | None:
+        """The account that a key belongs to, by its id; None for a key that is not good now."""
+
+    async def of_session(self, scope: Scope) -> str | None:
+        """The account whose session a request carries, by its id; None where it carries none."""
+
+
 class Authenticate:
     """ASGI middleware: no way past it without a key that is good now. The key's record goes into
-    `request.state.api_key`.
+    `request.state.api_key`; for a key of an account the account's id into `request.state.account`.
     """
 
-    def __init__(self, app: ASGIApp, ring: KeyRing) -> None:
-        self.app, self.ring = app, ring
+    def __init__(self, app: ASGIApp, ring: KeyRing, people: People | None = None) -> None:
+        self.app, self.ring, self.people = app, ring, people
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or answer 401."""
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and not self._open(scope["path"]):
             try:
-                scope.setdefault("state", {})["api_key"] = self._check(scope)
+                await self._check(scope)
             except ApiError as error:
                 await error_response(error, scope["path"])(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _check(self, scope: Scope) -> ApiKey:
+    def _open(self, path: str) -> bool:
+        return path in OPEN_PATHS or (self.people is not None and self.people.guards(path))
+
+    async def _check(self, scope: Scope) -> None:
         offered = credentials(scope)
         if not offered:
             raise unauthorized(
@@ -149,10 +167,22 @@ class Authenticate:
             )
         if len(offered) > 1:
             raise unauthorized("Incorrect API key provided: the request carries two different ones.")
-        record = self.ring.find(offered.pop())
-        if record is None:
+        key, state = offered.pop(), scope.setdefault("state", {})
+        if record := self.ring.find(key):
+            state["api_key"] = record
+        elif self.people and (account := await self.people.of_key(key)):
+            state["account"] = account
+        else:
             raise unauthorized()
-        return record
+        await self._check_session(scope, state.get("account"))
+
+    async def _check_session(self, scope: Scope, account: str | None) -> None:
+        """A cookie opens nothing here, and one of somebody else leaves open who is asking."""
+        beside = await self.people.of_session(scope) if self.people else None
+        if beside is not None and beside != account:
+            raise unauthorized(
+                "Incorrect API key provided: it belongs to another account than the session cookie."
+            )
 
 
 def credentials(scope: Scope) -> set[str]:

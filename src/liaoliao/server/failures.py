@@ -19,10 +19,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from liaoliao.errors import CheckpointError, ContextLengthError, LiaoError, OverloadedError
+from liaoliao.errors import (
+    CheckpointError,
+    ContextLengthError,
+    LiaoError,
+    NotFoundError,
+    OverloadedError,
+    StoreError,
+)
 
 _LOG = logging.getLogger(__name__)
 _ANTHROPIC_PREFIX: Final = "/v1/messages"
+_STORE_RETRY_S: Final = 1.0
 _FIELD: Final = re.compile(r"[a-z_][a-z0-9_]*")
 _KINDS: Final = frozenset(("str", "int", "float", "bool", "list", "dict", "none"))
 
@@ -86,6 +94,10 @@ def as_api_error(error: Exception) -> ApiError:
             return context_exceeded(str(error.num_tokens), error.max_length)
         case OverloadedError():
             return overloaded(str(error), retry_after_s=error.retry_after_s)
+        case NotFoundError():
+            return ApiError(str(error), status=404, code="not_found")
+        case StoreError():
+            return overloaded(str(error), retry_after_s=_STORE_RETRY_S)
         case CheckpointError():
             return ApiError(str(error), status=500, type="server_error")
         case LiaoError():

@@ -1,4 +1,4 @@
-"""How much each key may ask: requests and tokens a minute, and how many requests at once.
+"""How much each key or account may ask: requests and tokens a minute, and how many requests at once.
 
     bucket = Bucket(60, clock)              # sixty at once, then one a second
     bucket.wait_s()  ->  0.0;  bucket.take(1)
@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from liaoliao.server.auth import OPEN_PATHS, Clock
+from liaoliao.server.auth import OPEN_PATHS, Clock, People
 from liaoliao.server.failures import ApiError, error_response, rate_limited
 from liaoliao.server.settings import ApiKey, Settings
 
 _NOBODY = ""  # all callers of a server without keys
+_LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 _BUSY_RETRY_S = 1.0  # how long a request takes is not known; ask again soon
 
 
@@ -94,20 +95,29 @@ class Allowance:
 class Limit:
     """ASGI middleware: every request but those of OPEN_PATHS is counted against its key's allowance.
 
-    The allowances live as long as the app: there are as many as keys, whose number no client decides.
+    All keys of an account share one with its page, where only what changes something is counted: a page that is looked
+    at asks often and costs little. Nor is the way in counted here, which `page/throttle.py` watches. The allowances live
+    as long as the app: there are as many as keys and accounts, whose number no client decides.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, *, clock: Clock = time.monotonic) -> None:
-        self.app, self.settings, self.clock = app, settings, clock
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        page: People | None = None,
+        *,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.app, self.settings, self.page, self.clock = app, settings, page, clock
         self._allowances: dict[str, Allowance] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count in, serve, count out; or answer 429."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_free(scope):
             await self.app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        allowance = self._allowance(state.get("api_key"))
+        allowance = self._allowance(state.get("api_key"), state.get("account"))
         state["spend"] = _both(state.get("spend"), allowance.spend)
 
         async def with_headers(message: Message) -> None:
@@ -125,9 +135,15 @@ class Limit:
         finally:
             allowance.num_running -= 1
 
-    def _allowance(self, key: ApiKey | None) -> Allowance:
+    def _is_free(self, scope: Scope) -> bool:
+        """Of the page: its files, who is not logged in, and what is only looked at."""
+        if self.page is None or not self.page.guards(scope["path"]):
+            return False
+        return scope["method"] in _LOOKS or "account" not in scope.get("state", {})
+
+    def _allowance(self, key: ApiKey | None, account: str | None = None) -> Allowance:
         # A key that was given other limits, or made anew under an old name, has another hash or other numbers.
-        name = f"{key.name} {key.hash} {_numbers(key)}" if key else _NOBODY
+        name = f"{key.name} {key.hash} {_numbers(key)}" if key else f" {account}" if account else _NOBODY
         if name not in self._allowances:
             self._forget(key)
             self._allowances[name] = Allowance(key, self.settings, self.clock)

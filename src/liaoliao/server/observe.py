@@ -142,8 +142,9 @@ class Observe:
         self.metrics.request(method, route, status, seconds, gone=seen.gone)
         key = state.get("api_key")
         log_request(
-            id=state.get("request_id"), key=key.name if key else None, method=method, route=route, status=status,
-            ms=round(1000 * seconds, 1), tokens=seen.num_tokens, gone=seen.gone or None,
+            id=state.get("request_id"), key=key.name if key else None, account=state.get("account"),
+            method=method, route=route, status=status, ms=round(1000 * seconds, 1), tokens=seen.num_tokens,
+            gone=seen.gone or None,
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@
     HeaderLimit   431 for too many or too large headers
     Authenticate  401 without a good key, where there are keys            auth.py
     LocalOnly     403 for foreign pages and names, where there are none
+    Door          401 and 403 for the page's interface, where there is one    page/door.py
     Limit         429 for a key over its measure                          limits.py
     Shed          503 at once, where the queue is full anyway
     BodyLimit     413, 408, 503 for bodies too large, too slow, too many
@@ -24,14 +25,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from liaoliao.server.auth import Authenticate, KeyRing
 from liaoliao.server.failures import ApiError, error_response, overloaded
+from liaoliao.server.headers import LOCAL_NAMES, host_name, is_own_page, only
 from liaoliao.server.limits import Limit
 from liaoliao.server.metrics import CountedModel, Metrics, Models
 from liaoliao.server.observe import Identify, Observe
+from liaoliao.server.page.door import Door, Entry
 from liaoliao.server.routes import health
 from liaoliao.server.routes import metrics as metrics_route
 from liaoliao.server.settings import Settings
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(:\d{1,5})?")
 _GENERATES = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"})
 _ROOM_S = 1.0  # a place becomes free with every reply that ends
 _EXPOSED = ["x-request-id", "retry-after"] + [
@@ -39,8 +41,8 @@ _EXPOSED = ["x-request-id", "retry-after"] + [
 ]
 
 
-def install(app: FastAPI, settings: Settings) -> None:
-    """Put all of the above around an app, with /health, /ready and /metrics in it.
+def install(app: FastAPI, settings: Settings, entry: Entry | None = None) -> None:
+    """Put all of the above around an app, with /health, /ready and /metrics in it; `entry` is that of its page.
 
     `app.state` gets `keys` (a KeyRing, if keys are asked for), `metrics` and `draining`. Raises UsageError or
     ConfigError for a key file that is not there or cannot be read.
@@ -56,11 +58,13 @@ def install(app: FastAPI, settings: Settings) -> None:
     app.include_router(metrics_route.router)
     app.add_middleware(BodyLimit, settings=settings)  # the last one added is the first one passed
     app.add_middleware(Shed, models=models, settings=settings)
-    app.add_middleware(Limit, settings=settings)
+    app.add_middleware(Limit, settings=settings, page=entry)
+    if entry is not None:
+        app.add_middleware(Door, entry=entry)
     if app.state.keys is None:
         app.add_middleware(LocalOnly, settings=settings)
     else:
-        app.add_middleware(Authenticate, ring=app.state.keys)
+        app.add_middleware(Authenticate, ring=app.state.keys, people=entry)
     app.add_middleware(HeaderLimit, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
@@ -99,7 +103,7 @@ class LocalOnly:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.origins = app, frozenset(settings.cors_origins)
         own = (settings.host, f"[{settings.host}]", *settings.allowed_hosts)
-        self.hosts = frozenset(name.lower() for name in ("localhost", "127.0.0.1", "[::1]", *own))
+        self.hosts = LOCAL_NAMES | {name.lower() for name in own}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or answer 403."""
@@ -112,30 +116,21 @@ class LocalOnly:
         await self.app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
-        host = _only(scope, b"host") or ""
-        named = _HOST.fullmatch(host.lower())
-        if named is None or named[1] not in self.hosts:
+        host = only(scope, b"host") or ""
+        if host_name(host) not in self.hosts:
             raise ApiError(
                 f"This server is not called {host[:100]!r}. If that is its name, start it with --allow-host, or "
                 "with an API key.",
                 status=403, code="host_not_allowed",
             )  # fmt: skip
-        origin = _only(scope, b"origin")
+        origin = only(scope, b"origin")
         if origin is None or origin in self.origins or "*" in self.origins:
             return
-        if origin.partition("://")[2] != host:
+        if not is_own_page(scope):
             raise ApiError(
                 f"Pages of {origin[:100]!r} may not use this server; start it with --cors-origin to let them.",
                 status=403, code="origin_not_allowed",
             )  # fmt: skip
-
-
-def _only(scope: Scope, wanted: bytes) -> str | None:
-    """The value of a header that may be there once."""
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
-    if len(values) > 1:
-        raise ApiError(f"The header {wanted.decode()} is there {len(values)} times.")
-    return values[0] if values else None
 
 
 class Shed:
@@ -194,7 +189,7 @@ class BodyLimit:
             await self.app(scope, body.replay(receive), send)
 
     def _check_declared(self, scope: Scope) -> None:
-        declared = _only(scope, b"content-length")
+        declared = only(scope, b"content-length")
         if declared is not None and not re.fullmatch(r"\d{1,18}", declared):
             raise ApiError("The content-length is no number of bytes.")
         self._check_size(int(declared or 0))

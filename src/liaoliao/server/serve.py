@@ -8,6 +8,7 @@ SIGTERM or Ctrl-C: nothing new is accepted, what is being answered goes on for `
 call returns. A second signal ends the process at once. SIGHUP reads the key file again.
 """
 
+import asyncio
 import errno
 import functools
 import os
@@ -26,6 +27,7 @@ from liaoliao.server.guard import GuardedProtocol
 from liaoliao.server.settings import Settings, check_exposure
 
 Say = Callable[[str], None]
+OnReady = Callable[[str], None]
 _BACKLOG = 2048
 _MAX_FILES = 65536
 _OWN_FILES = 128  # descriptors that are no connections
@@ -75,9 +77,11 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: FastAPI, settings: Settings, listener: socket.socket, *, say: Say) -> None:
+def serve(
+    app: FastAPI, settings: Settings, listener: socket.socket, *, say: Say, on_ready: OnReady | None = None
+) -> None:
     """Serve until a signal, then drain and return. `say` is told in a sentence when the server is ready and when it
-    stops.
+    stops, `on_ready` its URL once it answers; it must not take long.
 
     From its first signal on the process has the time to drain and five seconds; a thread that will not end cannot
     hold it up any longer.
@@ -85,7 +89,7 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket, *, say: Say
     room = _raise_file_limit() - _OWN_FILES
     if 0 < room < 2 * settings.max_connections:
         say(f"this process may have {room} connections only; `ulimit -n` sets how many files may be open")
-    Server(app, settings, say).run(sockets=[listener])
+    Server(app, settings, say, on_ready).run(sockets=[listener])
 
 
 def _raise_file_limit() -> int:
@@ -107,8 +111,8 @@ def _raise_file_limit() -> int:
 class Server(uvicorn.Server):
     """uvicorn's server, with our protocol, our signals, and sentences instead of log lines."""
 
-    def __init__(self, app: FastAPI, settings: Settings, say: Say) -> None:
-        self.app, self.settings, self.say = app, settings, say
+    def __init__(self, app: FastAPI, settings: Settings, say: Say, on_ready: OnReady | None = None) -> None:
+        self.app, self.settings, self.say, self.on_ready = app, settings, say, on_ready
         protocol = functools.partial(GuardedProtocol, settings=settings)
         super().__init__(
             uvicorn.Config(
@@ -134,14 +138,19 @@ class Server(uvicorn.Server):
         if self.started and sockets:
             url = url_of(sockets[0])
             self.say(f"ready on {url}  (OpenAI clients: base_url {url}/v1; Ctrl-C stops)")
+            if self.on_ready:
+                self.on_ready(url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let replies finish, and end."""
         self.app.state.draining = True
-        if num_running := len(self.server_state.tasks):
-            within_s = self.settings.drain_timeout_s
+        within_s, live = self.settings.drain_timeout_s, getattr(self.app.state, "live", None)
+        if num_running := len(self.server_state.tasks) + (live.num_running if live else 0):
             self.say(f"stopping: {num_running} requests may finish within {within_s:g} s")
-        await super().shutdown(sockets)
+        if live is not None:  # answers of the page go on without a request: they have the same time as those
+            await asyncio.gather(live.drain(within_s), super().shutdown(sockets))
+        else:
+            await super().shutdown(sockets)
         self.say("stopped")
 
     @contextmanager

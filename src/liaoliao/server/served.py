@@ -16,7 +16,7 @@ from fastapi import Request as HttpRequest
 from jaxtyping import Float
 from torch import Tensor
 
-from liaoliao.chat.assistant import load
+from liaoliao.chat.assistant import TextHalf, load
 from liaoliao.chat.tools import ToolBox
 from liaoliao.engine.async_engine import AsyncEngine
 from liaoliao.engine.engine import EngineStats
@@ -24,6 +24,7 @@ from liaoliao.engine.grammar import GrammarCompiler
 from liaoliao.engine.load import OnProgress, RunnerDtype
 from liaoliao.engine.request import Grammar, Request, TokenEvent
 from liaoliao.messages import Tool
+from liaoliao.model.checkpoint import version_of
 from liaoliao.model.registry import list_models, resolve
 from liaoliao.server.failures import ApiError, context_exceeded
 from liaoliao.text.chat_template import Template
@@ -83,7 +84,9 @@ class Grammars(Protocol):
 @dataclass(frozen=True, slots=True)
 class ServedModel:
     """All that routes need to know of a model. `created` is in seconds of Unix time; `defaults` are sampling
-    settings that a request overrides; `tools` are the model's own, run by the server.
+    settings that a request overrides; `tools` are the model's own, run by the server. `folder` holds its weights,
+    for those who look inside; None where there is none on this machine. `version` tells these weights from others
+    (`model.checkpoint.version_of`); "" where nobody knows.
     """
 
     id: str
@@ -95,6 +98,8 @@ class ServedModel:
     tools: ToolBox
     defaults: Mapping[str, Any]
     max_length: int
+    folder: Path | None = None
+    version: str = ""
 
 
 def served_model(
@@ -111,17 +116,32 @@ def served_model(
     `on_progress` is told what takes long. Raises UsageError and CheckpointError as `chat.assistant.load` does.
     """
     assistant = load(model, dtype=dtype, device=device, max_running=max_running, on_progress=on_progress)
-    template, tokenizer = assistant.template, assistant.tokenizer
+    engine = AsyncEngine(assistant.engine, max_waiting=max_waiting)
+    text = TextHalf(
+        assistant.tokenizer, assistant.template, assistant.tools, assistant.defaults, assistant.lineage
+    )
+    try:
+        return served_by(engine, model, text, GrammarCompiler(text.tokenizer, text.template.stop_ids))
+    except BaseException:  # the folder has gone meanwhile; its weights must not stay in memory
+        engine.close()
+        raise
+
+
+def served_by(engine: ServedEngine, model: str | Path, text: TextHalf, grammars: Grammars) -> ServedModel:
+    """A model as it is served by an engine of any kind that has its weights already."""
+    folder = resolve(model)
     return ServedModel(
         id=_name(model),
-        created=int((resolve(model) / "config.json").stat().st_mtime),
-        tokenizer=tokenizer,
-        template=template,
-        engine=AsyncEngine(assistant.engine, max_waiting=max_waiting),
-        grammars=GrammarCompiler(tokenizer, template.stop_ids),
-        tools=assistant.tools,
-        defaults=assistant.defaults,
-        max_length=assistant.engine.max_length,
+        created=int((folder / "config.json").stat().st_mtime),
+        tokenizer=text.tokenizer,
+        template=text.template,
+        engine=engine,
+        grammars=grammars,
+        tools=text.tools,
+        defaults=text.defaults,
+        max_length=engine.max_length,
+        folder=folder,
+        version=version_of(folder),
     )
 
 

@@ -60,6 +60,14 @@ class Settings:
     api_key_file: Path | None = None  # more of them, by `liaoliao keys`; read again when it changes
     allowed_hosts: tuple[str, ...] = ()  # besides localhost, names by which one without keys may be called
     cors_origins: tuple[str, ...] = ()  # whose web pages may ask, such as "https://chat.example"; "*": all
+    # the page
+    page: bool = True  # where there is a store, and no keys that a person could not type into it
+    multi_user: bool = False  # people have accounts: a login for the page, keys of their own for /v1
+    database: str | None = None  # its URL; None: liaoliao.db in LIAOLIAO_HOME
+    session_lifetime_s: float = 30 * 86400.0  # after a login
+    behind_https: bool = (
+        False  # a proxy in front speaks HTTPS with browsers, and tells where requests come from
+    )
     # how much, for each key (all that carry none share one measure)
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -91,6 +99,7 @@ class Settings:
         for name in ("read_timeout_s", "write_timeout_s", "keep_alive_s", "drain_timeout_s"):
             if not 0 < getattr(self, name) <= 86400:
                 raise ConfigError(f"{name} must be above 0 and at most a day, got {getattr(self, name)}")
+        self._check_page()
         for origin in self.cors_origins:
             if origin != "*" and not re.fullmatch(r"https?://[^/\s,]+", origin):
                 raise ConfigError(f"cors_origins: {origin!r} is not an origin such as https://chat.example")
@@ -98,21 +107,38 @@ class Settings:
         if len(set(names)) < len(names):
             raise ConfigError(f"api_keys: a name stands for two keys among {', '.join(names)}")
 
+    def _check_page(self) -> None:
+        if not 60 <= self.session_lifetime_s <= 366 * 86400:
+            told = f"session_lifetime_s must be from a minute to a year, got {self.session_lifetime_s}"
+            raise ConfigError(told)
+        if self.multi_user and not self.page:
+            raise ConfigError("multi_user needs the page: people log in there and make their keys there")
+        if self.behind_https and not self.multi_user:
+            raise ConfigError(
+                "behind_https needs multi_user: else all who come through the proxy are one person"
+            )
+
     @property
     def needs_key(self) -> bool:
         """Whether a request must carry a key; decided once, so that no later loss of a file opens the server."""
-        return bool(self.api_keys) or self.api_key_file is not None
+        return bool(self.api_keys) or self.api_key_file is not None or self.multi_user
+
+    @property
+    def shows_page(self) -> bool:
+        """Whether there is a page. Keys alone leave no way into it: it would be open to all, or to nobody."""
+        return self.page and (self.multi_user or not self.needs_key)
 
 
 def check_exposure(settings: Settings) -> None:
     """Refuse to listen where others can reach the server while everyone may use it.
 
-    Raises UsageError for a host that is not loopback where no key is configured.
+    Raises UsageError for a host that is not loopback where neither keys nor accounts are asked for.
     """
     if not settings.needs_key and not is_loopback(settings.host):
         raise UsageError(
             f"--host {settings.host or repr('')} can be reached from other machines, and without an API key anyone "
-            "there could use the model; make one with `liaoliao keys new NAME`, or listen on 127.0.0.1"
+            "there could use the model; make one with `liaoliao keys new NAME`, give people accounts with "
+            "--multi-user, or listen on 127.0.0.1"
         )
 
 
