@@ -1,0 +1,26 @@
+/** The models that can be talked to. */
+import { ApiError, get } from '../api/client'
+import type { ModelList, ModelView } from '../api/types'
+
+export class Models {
+  all = $state.raw<readonly ModelView[]>([])
+  current = $state<string | null>(null)
+
+  async refresh(): Promise<void> {
+    try {
+      const { models, current } = await get<ModelList>('/api/models')
+      this.all = models
+      this.current = current
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error // the connection's banner tells of it
+    }
+  }
+
+  find(id: string | null): ModelView | undefined {
+    return this.all.find((model) => model.id === (id ?? this.current))
+  }
+}
+
+/** Runs that are being trained are models by the name of "run:NAME". */
+export const isRun = (id: string): boolean => id.startsWith('run:')
+export const shortName = (id: string): string => id.replace(/^run:/, '')

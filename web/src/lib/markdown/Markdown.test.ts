@@ -1,0 +1,59 @@
+import { cleanup, fireEvent, render } from '@testing-library/svelte'
+import { tick } from 'svelte'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { setLang } from '../i18n/index.svelte'
+import Markdown from './Markdown.svelte'
+
+describe('Markdown', () => {
+  beforeEach(() => setLang('en'))
+  afterEach(cleanup)
+
+  it('grows without touching what is settled', async () => {
+    const { container, rerender } = render(Markdown, { text: '# One\n\nTwo **th', streaming: true })
+    const heading = container.querySelector('h1')!
+    const paragraph = container.querySelector('p')!
+    expect(paragraph.innerHTML).toBe('Two <strong>th</strong>')
+    const touched: MutationRecord[] = []
+    const watch = new MutationObserver((records) => touched.push(...records))
+    watch.observe(heading.parentElement!, { subtree: true, childList: true, characterData: true, attributes: true })
+    await rerender({ text: '# One\n\nTwo **three** and', streaming: true })
+    await rerender({ text: '# One\n\nTwo **three** and four.\n\n- five', streaming: true })
+    expect(container.querySelector('h1')).toBe(heading)
+    expect(container.querySelector('p')).toBe(paragraph)
+    expect(paragraph.innerHTML).toBe('Two <strong>three</strong> and four.')
+    expect(container.querySelector('li')!.textContent).toBe('five')
+    await tick()
+    expect([...touched, ...watch.takeRecords()]).toEqual([])
+    watch.disconnect()
+  })
+
+  it('shows in the end what the whole text means', async () => {
+    const text = 'a **b** [c][d]\n\n| e | f |\n|---|--:|\n| 1 | 2 |\n\n[d]: https://d.example\n'
+    const { container, rerender } = render(Markdown, { text: '', streaming: true })
+    for (let end = 1; end <= text.length; end++) await rerender({ text: text.slice(0, end), streaming: true })
+    await rerender({ text, streaming: false })
+    const grown = container.innerHTML
+    cleanup()
+    expect(grown).toBe(render(Markdown, { text }).container.innerHTML)
+    expect(grown).toContain('href="https://d.example"')
+  })
+
+  it('copies code as it was written', async () => {
+    const writeText = vi.fn(() => Promise.resolve())
+    vi.stubGlobal('navigator', Object.assign(Object.create(navigator) as Navigator, { clipboard: { writeText } }))
+    const { container } = render(Markdown, { text: '```js\nlet a = "<b>"\n\nlet b\n```' })
+    const button = container.querySelector<HTMLButtonElement>('.code-copy')!
+    await fireEvent.click(button)
+    expect(writeText).toHaveBeenCalledWith('let a = "<b>"\n\nlet b')
+    await vi.waitFor(() => expect(button.textContent).toBe('Copied'))
+    vi.unstubAllGlobals()
+  })
+
+  it('changes its words with the language', async () => {
+    const { container } = render(Markdown, { text: '```\nx\n```' })
+    expect(container.querySelector('.code-copy')!.textContent).toBe('Copy')
+    setLang('zh')
+    await tick()
+    expect(container.querySelector('.code-copy')!.textContent).toBe('复制')
+  })
+})

@@ -1,0 +1,121 @@
+/**
+ * What a person has chosen for this browser: theme, X-ray, voice, and what new conversations start with.
+ *
+ *     prefs.theme = 'dark'; applyTheme()      // kept in localStorage["liaoliao.prefs"], and told to the other tabs
+ */
+import type { ConversationSettings } from '../api/types'
+
+export type Theme = 'system' | 'light' | 'dark'
+
+export interface PrefValues {
+  theme: Theme
+  xray: boolean
+  voice: boolean
+  compare: boolean
+  defaults: ConversationSettings
+}
+
+const KEY = 'liaoliao.prefs'
+const THEMES: readonly unknown[] = ['system', 'light', 'dark']
+
+/** What is kept, read with distrust: anything unknown or of a wrong kind is what it was at the start. */
+export function readPrefs(text: string | null): PrefValues {
+  const kept = parse(text)
+  const defaults = kept['defaults']
+  return {
+    theme: THEMES.includes(kept['theme']) ? (kept['theme'] as Theme) : 'system',
+    xray: kept['xray'] === true,
+    voice: kept['voice'] === true,
+    compare: kept['compare'] === true,
+    defaults: isObject(defaults) ? (defaults as ConversationSettings) : {},
+  }
+}
+
+function parse(text: string | null): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text ?? '{}')
+    return isObject(value) ? value : {}
+  } catch {
+    return {}
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function stored(): string | null {
+  try {
+    return localStorage.getItem(KEY)
+  } catch {
+    return null // storage is closed to us: what is chosen holds until the page is left
+  }
+}
+
+class Prefs {
+  #values = $state<PrefValues>(readPrefs(stored()))
+
+  get theme(): Theme {
+    return this.#values.theme
+  }
+  set theme(theme: Theme) {
+    this.#change({ theme })
+  }
+  get xray(): boolean {
+    return this.#values.xray
+  }
+  set xray(xray: boolean) {
+    this.#change({ xray })
+  }
+  get voice(): boolean {
+    return this.#values.voice
+  }
+  set voice(voice: boolean) {
+    this.#change({ voice })
+  }
+  get compare(): boolean {
+    return this.#values.compare
+  }
+  set compare(compare: boolean) {
+    this.#change({ compare })
+  }
+  /** What new conversations start with; give a new object to change it. */
+  get defaults(): ConversationSettings {
+    return this.#values.defaults
+  }
+  set defaults(defaults: ConversationSettings) {
+    this.#change({ defaults })
+  }
+
+  /** Take over what another tab has written. */
+  reload(): void {
+    this.#values = readPrefs(stored())
+    applyTheme()
+  }
+
+  #change(changes: Partial<PrefValues>): void {
+    this.#values = { ...this.#values, ...changes }
+    try {
+      localStorage.setItem(KEY, JSON.stringify(this.#values))
+    } catch {
+      // nothing to keep it in: it holds for this page
+    }
+  }
+}
+
+export const prefs = new Prefs()
+
+/** Set the page's theme as chosen: `data-theme` on the root element, or none for the system's own. */
+export function applyTheme(): void {
+  if (prefs.theme === 'system') delete document.documentElement.dataset['theme']
+  else document.documentElement.dataset['theme'] = prefs.theme
+}
+
+/** Follow changes that other tabs make; gives back what ends that. */
+export function followOtherTabs(): () => void {
+  const onStorage = (event: StorageEvent): void => {
+    if (event.key === KEY || event.key === null) prefs.reload()
+  }
+  window.addEventListener('storage', onStorage)
+  return () => window.removeEventListener('storage', onStorage)
+}
