@@ -1,15 +1,19 @@
 # The commands of a person. `make chat` and `make test` make their own .venv; done once, it takes a second.
 #
-#   make chat       install, train the default model if there is none yet, and talk to it
+#   make chat       install, train the default model if there is none yet, and talk to it on a page in the browser
+#   make talk       the same in the terminal
 #   make test       lint, types, floors and the test suite
 #   make install    .venv with what `chat` needs
 #   make lint       ruff and mypy and the floors, without the tests
-#   make serve      the API on http://127.0.0.1:8000 (MODEL=name-or-folder for another than the current one)
+#   make serve      the page and the API on http://127.0.0.1:8000 (MODEL=name-or-folder for another than the current one)
+#   make page       build the page (Node from the machine, else from a wheel)
 #   make bench      write the tables of benchmarks/results
 #
 #   make test-llama     llama.cpp reads our GGUF files (builds llama-cpp-python: some minutes)
 #   make test-clients   every client of docs/guides/clients.md, each installed in an environment of its own
-#   make test-long      fuzz, overload, aborts and a ten-minute soak of a running server: about half an hour
+#   make test-long      fuzz, overload, aborts, a ten-minute soak and a hundred kills of a running server: about an hour
+#   make test-replicas  two replicas on Ray Serve, one of them killed under load
+#   make e2e            the page in a real browser (Debian's chromium, or LIAOLIAO_CHROMIUM)
 #
 #   make clean      remove .venv and caches (runs and models stay)
 #
@@ -20,22 +24,33 @@ BIN := .venv/bin
 PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install
 
 .DEFAULT_GOAL := help
-.PHONY: help install chat serve test test-llama test-clients test-long lint bench clean
+.PHONY: help install chat talk serve page test test-page test-llama test-clients test-long test-replicas e2e lint bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 install: .venv/.installed
 
-chat: .venv/.installed
+page: .venv/.installed
+	@$(BIN)/python web/build.py --have-node || $(PIP) --editable '.[node]'
+	@$(BIN)/python web/build.py
+
+chat: page
+	@$(BIN)/liaoliao serve --train --open
+
+talk: .venv/.installed
 	@$(BIN)/liaoliao chat
 
-serve: .venv/.installed
+serve: page
 	@$(BIN)/liaoliao serve $(MODEL)
 
-test: .venv/.installed-test lint
+test: .venv/.installed-test lint test-page
 	@echo "==> tests"
 	@$(BIN)/pytest -q
+
+test-page: page
+	@echo "==> the page: types and tests"
+	@$(BIN)/python web/build.py --test
 
 lint: .venv/.installed-test
 	@echo "==> ruff"
@@ -53,11 +68,18 @@ test-clients: .venv/.installed-test
 	@$(BIN)/python tests/clients/run.py --install .venv-clients
 	@CLIENTS_VENVS=.venv-clients $(BIN)/pytest -q -n0 tests/clients
 
+test-replicas: .venv/.installed-replicas
+	@REPLICAS_ON_RAY=1 $(BIN)/pytest -q -n0 -s tests/server/replicas/test_on_ray.py
+
+e2e: page .venv/.installed-e2e
+	@LIAOLIAO_E2E=1 $(BIN)/pytest -q -n0 --timeout 900 -o faulthandler_timeout=960 tests/e2e
+
 test-long: .venv/.installed-test
 	@$(BIN)/python -m tests.long.fuzz --requests 100000
 	@$(BIN)/python -m tests.long.aborts --aborts 10000
 	@$(BIN)/python -m tests.long.overload --seconds 30
 	@$(BIN)/python -m tests.long.soak --minutes 10 --streams 200
+	@$(BIN)/python -m tests.long.kill_server --rounds 100
 
 bench: .venv/.installed-llama
 	@for file in benchmarks/[!_]*.py; do echo "==> $$file"; $(BIN)/python "$$file" || exit 1; done
@@ -82,6 +104,16 @@ clean:
 .venv/.installed-test: .venv/.installed
 	@echo "==> installing what the tests need"
 	@$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/.installed-replicas: .venv/.installed-test
+	@echo "==> installing Ray"
+	@$(PIP) --editable '.[replicas]'
+	@touch $@
+
+.venv/.installed-e2e: .venv/.installed-test
+	@echo "==> installing what drives a browser"
+	@$(PIP) --editable '.[e2e]'
 	@touch $@
 
 .venv/.installed-llama: .venv/.installed-test
