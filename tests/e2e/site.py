@@ -129,7 +129,8 @@ def act(answer: Locator, name: str) -> None:
 
 def words(answer: Locator) -> str:
     """What an answer says."""
-    return answer.locator(".markdown").inner_text().strip()
+    text: str = answer.locator(".markdown").inner_text()
+    return text.strip()
 
 
 def outsiders(requested: Sequence[str], site: Site) -> list[str]:

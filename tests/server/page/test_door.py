@@ -250,7 +250,7 @@ def test_a_stream_ends_with_its_session(
             "other role": lambda: store.set_role(anna.id, "admin"),
         }  # fmt: skip
         heard = asyncio.run(_words(app, anna, ends[ending]))
-        assert (len(heard) == 100) == (ending == "nothing") and heard
+        assert (len(heard) == 100) == (ending == "nothing")
 
 
 def test_a_role_is_that_of_this_moment(served: ServedModel, tmp_path: Path) -> None:
