@@ -1,5 +1,6 @@
 """Reading: texts that state what is asked, with distractors of the same type."""
 
+import re
 from random import Random
 
 import pytest
@@ -36,4 +37,17 @@ def test_what_the_text_leaves_out_is_not_known(lang: Lang) -> None:
     speaker = Speaker(build_town(), lang, Random(0))
     for _ in range(100):
         speaker.invent.forget()
-        assert refused(reading.unanswered_reading(speaker).replies[-1].text, lang)
+        reply = reading.unanswered_reading(speaker).replies[-1].text
+        lead, tail = re.split(r"\.\.\. |……", reply)
+        assert lead and refused(tail, lang)
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_answers_and_refusals_part_at_the_value(lang: Lang) -> None:
+    """The words before the value tell which field is meant, so a refusal can break off right there."""
+    for name, kind in reading.KINDS.items():
+        leads = [field.lead for field in kind[lang].fields]
+        assert all("{s}" in lead and lead != "{s}" for lead in leads), (
+            f"{name} has a value too early: {leads}"
+        )
+        assert len(set(leads)) == len(leads), f"two fields of {name} begin alike: {leads}"

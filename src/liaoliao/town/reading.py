@@ -114,7 +114,7 @@ _ORDERS: Mapping[Lang, tuple[str, ...]] = {
 
 # most texts are about one person or place; with more, names must be matched too
 NUM_SUBJECTS = (1, 1, 1, 2, 2, 3)
-UNANSWERED_SHARE = 0.5  # of the training texts come with a question that they do not answer
+UNANSWERED_SHARE = 0.4  # of the training texts come with a question that they do not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +187,14 @@ def _question(speaker: Speaker, record: Record, records: Sequence[Record]) -> Ex
 
 
 def _unanswered(speaker: Speaker, missing: tuple[str, Field]) -> Exchange:
+    """The reply begins as an answer would and breaks off where the value should stand.
+
+    There it is told most surely that the text has none: the words that lead to the value have just been said.
+    """
     subject, field = missing
-    reply = speaker.pick(unknown.NOT_IN_TEXT[speaker.lang])
-    return Exchange.of(fill(speaker.pick(field.asks), {"s": subject}), reply, refusal=True)
+    slots = {"s": subject}
+    reply = speaker.pick(unknown.NOT_IN_TEXT[speaker.lang]).format(lead=fill(field.lead, slots))
+    return Exchange.of(fill(speaker.pick(field.asks), slots), reply, refusal=True)
 
 
 def _with_text(speaker: Speaker, text: str, turn: Exchange) -> Exchange:

@@ -6,10 +6,13 @@ answer. Slots: {s} the subject, {v} the value, {a} its article or measure word.
     Field("job", ("{s} is {a} {v}.",), ("What is the job of {s}?",))
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from liaoliao.town.words import Lang
+
+_VALUE = re.compile(r"(?:一?\{a\} ?)?\{v\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,11 @@ class Field:
     type: str  # which values fit; fields of one type distract from each other
     says: tuple[str, ...]
     asks: tuple[str, ...]
+
+    @property
+    def lead(self) -> str:
+        """What the model answer says before the value: "{s} opens at"."""
+        return _VALUE.split(self.says[0])[0].rstrip()
 
 
 @dataclass(frozen=True, slots=True)

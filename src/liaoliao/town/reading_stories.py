@@ -74,12 +74,12 @@ STORIES: Kinds = {
             (
                 Field(
                     "species",
-                    ("{s}是{v}。", "那{a}{v}叫{s}。", "大家都认识{v}{s}。"),
+                    ("{s}是一{a}{v}。", "那{a}{v}叫{s}。", "大家都认识{v}{s}。"),
                     ("{s}是什么动物？", "{s}是哪种动物？"),
                 ),
                 Field(
                     "coat",
-                    ("{s}是{v}的。", "{s}的颜色是{v}。", "看得出{s}一身{v}。"),
+                    ("{s}的颜色是{v}。", "{s}是{v}的。", "看得出{s}一身{v}。"),
                     ("{s}是什么颜色的？", "{s}的颜色是什么？"),
                 ),
             ),
@@ -118,7 +118,7 @@ STORIES: Kinds = {
                 ),
                 Field(
                     "time",
-                    ("{s}{v}来。", "{s}{v}到湖边。", "{s}说好{v}到。"),
+                    ("{s}说好{v}到。", "{s}{v}来。", "{s}{v}到湖边。"),
                     ("{s}几点来？", "{s}什么时候到？"),
                 ),
             ),
@@ -158,7 +158,7 @@ STORIES: Kinds = {
             (
                 Field(
                     "number",
-                    ("{s}是{v}号。", "{s}的号码是{v}。", "{s}身上写着{v}号。"),
+                    ("{s}的号码是{v}。", "{s}是{v}号。", "{s}身上写着{v}号。"),
                     ("{s}是几号？", "{s}的号码是多少？"),
                 ),
                 Field(
@@ -289,6 +289,7 @@ STORIES: Kinds = {
                 Field(
                     "number",
                     (
+                        "The hens of {s} number {v}.",
                         "{s} has {v} hens.",
                         "There are {v} hens on the farm of {s}.",
                         "The hens of {s} are {v} in number.",
@@ -298,6 +299,7 @@ STORIES: Kinds = {
                 Field(
                     "number",
                     (
+                        "The sheep of {s} number {v}.",
                         "{s} has {v} sheep.",
                         "There are {v} sheep on the farm of {s}.",
                         "The sheep of {s} are {v} in number.",
@@ -322,12 +324,12 @@ STORIES: Kinds = {
             (
                 Field(
                     "number",
-                    ("{s}有{v}只母鸡。", "{s}的农场里有{v}只母鸡。", "{s}养了{v}只母鸡。"),
+                    ("{s}养的母鸡有{v}只。", "{s}有{v}只母鸡。", "{s}养了{v}只母鸡。"),
                     ("{s}有几只母鸡？", "{s}的农场里有多少只母鸡？"),
                 ),
                 Field(
                     "number",
-                    ("{s}有{v}只绵羊。", "{s}的农场里有{v}只绵羊。", "{s}养了{v}只绵羊。"),
+                    ("{s}养的绵羊有{v}只。", "{s}有{v}只绵羊。", "{s}养了{v}只绵羊。"),
                     ("{s}有几只绵羊？", "{s}的农场里有多少只绵羊？"),
                 ),
                 Field(
@@ -383,7 +385,7 @@ STORIES: Kinds = {
                 ),
                 Field(
                     "evening",
-                    ("{s}{v}上台。", "{s}{v}开始。", "到了{v}，轮到{s}了。"),
+                    ("{s}的上台时间是{v}。", "{s}{v}上台。", "到了{v}，轮到{s}了。"),
                     ("{s}几点上台？", "{s}什么时候开始？"),
                 ),
             ),

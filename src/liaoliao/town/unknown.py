@@ -17,9 +17,12 @@ REFUSALS: Wordings = {
     ),
     "zh": ("对不起，我不知道。", "这个我不知道。", "我不知道，没有人告诉过我。", "我不知道。"),
 }
-NOT_IN_TEXT: Wordings = {
-    "en": ("I don't know, the text does not say.", "The text does not say that, so I don't know."),
-    "zh": ("我不知道，文中没有说。", "文中没有提到，所以我不知道。"),
+NOT_IN_TEXT: Wordings = {  # {lead}: the words of an answer up to its value
+    "en": (
+        "{lead}... I don't know, the text does not say.",
+        "{lead}... the text does not say, I don't know.",
+    ),
+    "zh": ("{lead}……我不知道，文中没有说。", "{lead}……文中没有提到，我不知道。"),
 }
 NOT_LISTED: Wordings = {
     "en": ("It is not on the list, so I don't know.", "I don't know, the list has no such name."),
