@@ -42,7 +42,8 @@ from liaoliao.text.tokenizer import Tokenizer
 from liaoliao.town import build_town, documents
 
 RESULTS = Path(__file__).parent / "results" / "serving.md"
-SHAPES = {"15M": (6, 6_144), "110M": (12, 20_480)}  # depth, vocabulary
+SHAPES = {"15M": (6, 6_144), "110M": (12, 20_480), "600M": (22, 36_864)}  # depth, vocabulary
+SLOW = {"600M"}  # measured in one round, of short replies: an hour otherwise
 CONTEXT = 512
 PROMPT_WORDS = 100
 
@@ -138,7 +139,17 @@ def _model_name(port: int, process: "subprocess.Popen[bytes]", log: Path) -> str
 
 
 def ours(folder: Path, dtype: str) -> Callable[[int], Sequence[str]]:
-    command = [sys.executable, "-m", "liaoliao", "serve", str(folder), "--dtype", dtype, "--port"]
+    command = [
+        sys.executable,
+        "-m",
+        "liaoliao",
+        "serve",
+        str(folder),
+        "--no-page",
+        "--dtype",
+        dtype,
+        "--port",
+    ]
     return lambda port: [*command, str(port)]
 
 
@@ -235,21 +246,23 @@ def measure(size: str, args: argparse.Namespace, work: Path) -> list[str]:
     if args.llama_server is not None:
         commands["llama-server"] = llama_server(args.llama_server, file, threads, max(args.clients))
     seen = {(clients, name): Measured() for clients in args.clients for name in commands}
+    rounds, max_tokens = (1, args.max_tokens // 4) if size in SLOW else (args.rounds, args.max_tokens)
     with ExitStack() as stack:
         servers = [stack.enter_context(running(n, c, work / f"{size}-{n}.log")) for n, c in commands.items()]
-        for turn in range(-1, args.rounds):  # the first is to warm up
+        for turn in range(-1, rounds):  # the first is to warm up
             for number, clients in enumerate(args.clients):
                 texts = prompts(tokenizer, max(clients, args.requests), seed=1000 * turn + number)
                 for server in servers:
                     into = seen[clients, server.name] if turn >= 0 else Measured()
-                    asyncio.run(load(server, texts, clients, args.max_tokens, into))
+                    asyncio.run(load(server, texts, clients, max_tokens, into))
     lines = ["| clients | server | first p50 | first p95 | between p50 | between p95 | tokens/s |"]
     lines += ["|---|---|---|---|---|---|---|"]
     lines += [row(clients, name, measured) for (clients, name), measured in seen.items()]
     num_words = statistics.mean(len(tokenizer.encode(text)) for text in texts)
     parameters = shape_of(size).num_parameters()
     about = f"## {size}: {parameters / 1e6:.0f}M parameters, bf16"
-    return [about, "", f"Prompts of {num_words:.0f} tokens on average; times in ms.", "", *lines, ""]
+    how = f"Prompts of {num_words:.0f} tokens on average, replies of {max_tokens}, rounds: {rounds}; times in ms."
+    return [about, "", how, "", *lines, ""]
 
 
 def version(package: str) -> str:
@@ -273,8 +286,7 @@ def main() -> None:
         for size in args.sizes:
             lines += measure(size, args, Path(work))
     lines += [
-        f"Replies of {args.max_tokens} tokens, greedy; {args.rounds} rounds. llama-cpp-python's server answers one "
-        "request at a time, the others wait.",
+        "Greedy. llama-cpp-python's server answers one request at a time, the others wait.",
         "",
         f"Command: `python benchmarks/serving.py --rounds {args.rounds}"
         f"{' --llama-server PATH' if args.llama_server else ''}`; {version('llama-cpp-python')}, "
