@@ -15,15 +15,16 @@ def tiny() -> Transformer:
     return Transformer(ModelConfig(32, 16, 24, 2, 2, 1, 8)).init_weights(0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @given(rows=st.integers(2, 24), columns=st.integers(2, 24), seed=st.integers(0, 99))
 def test_orthogonalize_brings_singular_values_near_one_and_keeps_directions(
-    rows: int, columns: int, seed: int
+    dtype: torch.dtype, rows: int, columns: int, seed: int
 ) -> None:
     """Against the exact answer U V^T of an SVD. The iteration cannot lift what is all but zero, so none is here."""
     generator = torch.Generator().manual_seed(seed)
     left, _, right = torch.linalg.svd(torch.randn(rows, columns, generator=generator), full_matrices=False)
     values = torch.linspace(1.0, 0.2, len(left.T))
-    ours = orthogonalize((left * values @ right).unsqueeze(0))[0].float()
+    ours = orthogonalize((left * values @ right).unsqueeze(0), dtype)[0].float()
     singular = torch.linalg.svdvals(ours)
     assert singular.min() > 0.5 and singular.max() < 1.4
     assert torch.nn.functional.cosine_similarity(ours.flatten(), (left @ right).flatten(), dim=0) > 0.95
@@ -37,6 +38,21 @@ def test_every_parameter_has_exactly_one_optimizer_and_tables_are_not_muons() ->
     assert sorted(map(id, of_muon + of_adamw)) == sorted(map(id, model.parameters()))
     assert all(p.dim() == 2 for p in of_muon)
     assert any(p is model.model.embed_tokens.weight for p in of_adamw)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_muon_multiplies_in_the_dtype_of_the_model(dtype: torch.dtype) -> None:
+    """On a processor without bf16 such products would take most of a step: the dtype that was chosen must reach them."""
+    model = tiny()
+    model.compute_dtype = dtype
+    optimizers = build_optimizers(model, OptimConfig(weight_decay=0.0))
+    weight = model.get_parameter("model.layers.0.mlp.down_proj.weight")
+    before, generator = weight.detach().clone(), torch.Generator().manual_seed(0)
+    weight.grad = torch.randn(weight.shape, generator=generator)
+    nesterov = weight.grad.lerp(0.05 * weight.grad, 0.95)
+    optimizers.step()
+    expected = before.add(orthogonalize(nesterov.unsqueeze(0), dtype)[0].float(), alpha=-0.02)
+    torch.testing.assert_close(weight.detach(), expected, atol=1e-6, rtol=0.0)
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
