@@ -201,8 +201,24 @@ def test_tool_calls_in_a_stream(app: FastAPI, says: Says) -> None:
         assert all(
             call.keys() == {"index", "function"} and call["function"].keys() == {"arguments"} for call in rest
         )
+        assert len(rest) > 2, "told while they are written"
         assert json.loads("".join(call["function"]["arguments"] for call in rest)) == {"a": value}
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_a_call_that_breaks_off_is_told_as_far_as_it_came(app: FastAPI, says: Says) -> None:
+    """As at OpenAI's: the beginning of the arguments, and "length"."""
+    says.chat(Message.assistant("", tool_calls=(CALL,)))
+    for num_left in (6, 9):
+        asked = {"tools": [WEATHER], "max_tokens": len(says.replies[0]) - num_left}
+        choice = chat(app, **asked)["choices"][0]
+        deltas = [chunk["choices"][0]["delta"] for chunk in stream(app, **asked)]
+        [told] = choice["message"]["tool_calls"]
+        assert choice["finish_reason"] == "length"
+        assert told["id"] == "call_0" and told["function"]["name"] == "weather"
+        assert CALL.arguments.startswith(told["function"]["arguments"]) and told["function"]["arguments"]
+        pieces = [call["function"]["arguments"] for delta in deltas for call in delta.get("tool_calls", ())]
+        assert "".join(pieces) == told["function"]["arguments"] != CALL.arguments
 
 
 def test_a_tool_call_and_its_answer(app: FastAPI, says: Says) -> None:

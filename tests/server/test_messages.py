@@ -117,6 +117,25 @@ def test_a_stream_adds_up_to_the_whole(client: Anthropic, says: Says, reply: Mes
     assert total_input(final) == total_input(whole)
 
 
+def test_a_call_that_breaks_off_holds_what_is_whole_of_it(client: Anthropic, says: Says) -> None:
+    """Streamed and not, as the SDK puts it together."""
+    call = ToolCall("call_0", "weather", '{"place": "lake", "when": "noon"}')
+    says.chat(Message.assistant("", tool_calls=[call]))
+    asked: dict[str, Any] = {**ASKED, "model": "scripted", "tools": [WEATHER]}
+    asked["max_tokens"] = len(says.replies[0]) - 8
+    whole = client.messages.create(**asked)
+    with client.messages.stream(**asked) as events:
+        final = events.get_final_message()
+    assert strip(final)["content"] == strip(whole)["content"]
+    assert final.stop_reason == whole.stop_reason == "max_tokens"
+    [block] = strip(whole)["content"]
+    assert (
+        block["name"] == "weather"
+        and block["input"]["place"] == "lake"
+        and block["input"] != json.loads(call.arguments)
+    )
+
+
 def strip(message: Any) -> dict[str, Any]:
     wire: dict[str, Any] = message.to_dict()
     for block in wire["content"]:

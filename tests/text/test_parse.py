@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from liaoliao.messages import Message, ToolCall
 from liaoliao.text.chat_template import ChatTemplate
-from liaoliao.text.parse import Delta, Parser, ReasoningDelta, TextDelta, ToolCallDelta, read_call
+from liaoliao.text.parse import Delta, Parser, ReasoningDelta, TextDelta, ToolCallDelta
 from liaoliao.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.text.strategies import odd_texts, replies
 
@@ -154,6 +154,42 @@ def test_stop_tokens_are_silent(tokenizer: Tokenizer) -> None:
     assert _deltas(parser, [*tokenizer.encode("5"), other]) == [TextDelta("5")]
 
 
-def test_arguments_are_kept_word_for_word_in_the_templates_layout() -> None:
-    assert read_call('{"name": "f", "arguments": {"a":1,  "b":2} }') == ("f", '{"a":1,  "b":2} ')
-    assert read_call('{"arguments":{"a":"é"},"name":"f"}') == ("f", '{"a": "é"}')
+def test_a_call_is_told_while_it_is_written(tokenizer: Tokenizer) -> None:
+    parser = Parser(tokenizer, first_call=1, stream_calls=True)
+    deltas = _deltas(
+        parser, _ids(tokenizer, "<tool_call>", f"\n{CALL}\n", "</tool_call>", "\n", "<|im_end|>")
+    )
+    calls = [delta for delta in deltas if isinstance(delta, ToolCallDelta)]
+    assert calls == deltas and len(calls) > 3
+    assert {(call.index, call.id, call.name) for call in calls} == {(0, "call_1", "calculator")}
+    assert calls[0].arguments == ""
+    assert "".join(call.arguments for call in calls) == '{"expression": "2+3"}'
+    assert parser.message().tool_calls == (ToolCall("call_1", "calculator", '{"expression": "2+3"}'),)
+    assert not parser.broke_off
+
+
+@given(reply=replies())
+def test_streaming_calls_changes_nothing_in_the_message(tokenizer: Tokenizer, reply: Message) -> None:
+    ids = ChatTemplate(tokenizer).render([Message.user("?"), reply]).token_ids
+    opening = ChatTemplate(tokenizer).render([Message.user("?")], add_generation_prompt=True).token_ids
+    parsers = [Parser(tokenizer, stream_calls=stream) for stream in (False, True)]
+    for parser in parsers:
+        _deltas(parser, list(ids[len(opening) :]))
+    assert parsers[0].message() == parsers[1].message()
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", "</tool_call>"])
+def test_a_call_that_breaks_off_is_not_in_the_message(tokenizer: Tokenizer, end: str) -> None:
+    parser = Parser(tokenizer, stream_calls=True)
+    deltas = _deltas(parser, _ids(tokenizer, "<tool_call>", CALL[:-4], end))
+    told = "".join(delta.arguments for delta in deltas if isinstance(delta, ToolCallDelta))
+    assert '{"expression": "2+3"}'.startswith(told) and told.startswith('{"expression": "2')
+    assert parser.broke_off and parser.message().tool_calls == ()
+
+
+@pytest.mark.parametrize("body", ["{", '{"name": 1, "arguments": {}}', '{"name": "f", "arguments": "{}"}'])
+def test_what_is_no_call_comes_back_as_text_while_nothing_was_told(tokenizer: Tokenizer, body: str) -> None:
+    parser = Parser(tokenizer, stream_calls=True)
+    _deltas(parser, _ids(tokenizer, "<tool_call>", body, "</tool_call>", "<|im_end|>"))
+    assert parser.message() == Message.assistant(f"<tool_call>{body}</tool_call>")
+    assert not parser.broke_off

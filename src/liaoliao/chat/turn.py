@@ -51,7 +51,8 @@ class Turn:
     that end the reply and are no part of it. Token ids that end a reply come from the template, unless
     `params.ignore_eos`. A `grammar` binds the first reply. With `continue_final` the first reply goes on with
     the last message, an assistant's, and the two become one of `messages`; the events tell of what is new.
-    `template_options` are variables of the chat template, such as `enable_thinking`.
+    `template_options` are variables of the chat template, such as `enable_thinking`. With `stream_calls` tool calls
+    are told while they are written (see Parser); a reply in which one breaks off leaves none pending.
 
     `opening` holds the first tokens of the answer: they are said as if the engine had made them, and do not count
     for `max_tokens`. Like `token_ids`, which is all that was said so far, it may go through several replies, each
@@ -72,6 +73,7 @@ class Turn:
         continue_final: bool = False,
         template_options: Mapping[str, Any] = _NO_OPTIONS,
         opening: Sequence[int] = (),
+        stream_calls: bool = False,
     ) -> None:
         if not messages:
             raise RequestError("there is no message to answer")
@@ -93,6 +95,7 @@ class Turn:
         self._template, self._tokenizer = template, tokenizer
         self._options, self._grammar, self._continued = template_options, grammar, continue_final
         self._num_given, self._rounds_left = len(messages) - continue_final, max_tool_rounds
+        self._stream_calls = stream_calls
         self._parser, self._gate = Parser(tokenizer), StopGate(self.stop)
         self._opening = deque(opening)
         self._begun: list[int] | None = None  # prompt and recited tokens of a reply still to be asked for
@@ -150,6 +153,7 @@ class Turn:
             stop_ids=self._template.stop_ids,
             first_call=sum(len(message.tool_calls) for message in self.messages),
             in_reasoning=self._opens_reasoning(ids),
+            stream_calls=self._stream_calls,
         )
         self._gate = StopGate(self.stop)
         self.generating = True
@@ -193,7 +197,7 @@ class Turn:
             reply = Message.assistant(
                 self._gate.passed, reasoning=reply.reasoning, tool_calls=reply.tool_calls
             )
-        if reply.tool_calls:
+        if reply.tool_calls and not self._parser.broke_off:
             reason = "tool_calls" if self._rounds_left > 0 else "tool_limit"
         if reason == "tool_calls":
             self._rounds_left -= 1

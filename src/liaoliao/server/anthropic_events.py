@@ -13,6 +13,8 @@ import json
 from typing import Any, TypeAlias
 from uuid import uuid4
 
+from pydantic_core import from_json
+
 from liaoliao.server.reply import ReplyDone, ReplyEvent, ReplyReasoning, ReplyText, ReplyToolCall, Usage
 
 Wire: TypeAlias = dict[str, Any]
@@ -109,7 +111,15 @@ class _Block:
                 return {**self.opening, "text": self._words}
             case "thinking":
                 return {**self.opening, "thinking": self._words}
-        return {**self.opening, "input": json.loads(self._words or "{}")}
+        return {**self.opening, "input": _input(self._words)}
+
+
+def _input(arguments: str) -> Any:
+    """The arguments as a value; of a call that broke off, what is whole of them, as the SDK reads them."""
+    try:
+        return json.loads(arguments or "{}")
+    except ValueError:
+        return from_json(arguments, allow_partial=True)
 
 
 def usage_wire(usage: Usage) -> Wire:

@@ -5,8 +5,8 @@ events of `reply(served, job)` in their own way:
 
     ReplyReasoning("2 and 3") ReplyText("5") ReplyDone(message, "stop", Usage(...))
 
-Calls of tools that the client declared come back as `ReplyToolCall` and end the reply with "tool_calls". Where
-the client declared none, the model's own tools are run here, between replies and unseen.
+Calls of tools that the client declared come back as `ReplyToolCall`, while they are written, and end the reply with
+"tool_calls". Where the client declared none, the model's own tools are run here, between replies and unseen.
 """
 
 import asyncio
@@ -92,7 +92,8 @@ class ReplyReasoning:
 @dataclass(frozen=True, slots=True)
 class ReplyToolCall:
     """A piece of tool call number `index`: first its id and name with no arguments, then its arguments in one
-    piece or more, with the same id and name.
+    piece or more, with the same id and name. All pieces together are a JSON object, or, where the call broke off, the
+    beginning of one.
     """
 
     index: int
@@ -103,8 +104,8 @@ class ReplyToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ReplyDone:
-    """The end, always the last event: all that was said as one message, why it ended, what it cost.
-    `stop_string` is the one of the job's that ended it.
+    """The end, always the last event: all that was said as one message, why it ended, what it cost. It ends in
+    "tool_calls" only if all of its calls are whole. `stop_string` is the one of the job's that ended it.
 
     `token_ids` are those of the reply as it was made, from the opening on, without the one that ended it. Where the
     model's own tools were run in between it has made several (`num_rounds`): they stand there one after the other,
@@ -165,7 +166,7 @@ def turn_of(served: ServedModel, job: ChatJob) -> Turn:
     return Turn(
         job.messages, served.template, served.tokenizer, tools=job.tools, params=_params(served, job),
         stop=job.stop, grammar=job.grammar, continue_final=job.continue_final,
-        template_options=_template_options(served, job), opening=job.opening,
+        template_options=_template_options(served, job), opening=job.opening, stream_calls=bool(job.tools),
     )  # fmt: skip
 
 
@@ -204,6 +205,7 @@ class _Talk:
         self._ends = end_ids(served.tokenizer, served.template.stop_ids)
         self._num_prompt = self._num_cached = self._num_made = self._num_thought = 0
         self._text, self._reasoning = "", ""
+        self._calls: list[ToolCall] = []  # as far as they were told
         self._recited: list[ReplyEvent] = []  # what the opening says, to be told with the first token
 
     @property
@@ -285,12 +287,11 @@ class _Talk:
     def done(self) -> ReplyDone:
         """The last event."""
         usage = Usage(self._num_prompt, self._num_made, self._num_cached, self._num_thought)
-        calls = self.turn.pending if self.job.tools else ()
-        message = Message.assistant(self._text, reasoning=self._reasoning, tool_calls=calls)
+        message = Message.assistant(self._text, reasoning=self._reasoning, tool_calls=self._calls)
         made = tuple(self.turn.token_ids)
         said = made[:-1] if made and made[-1] in self._ends else made
         done = ReplyDone(message, "length", usage, None, said, self.num_rounds + 1)
-        if calls:
+        if self.turn.pending and self.job.tools:
             return replace(done, finish_reason="tool_calls")
         if self.turn.finish_reason == "stop":
             return replace(done, finish_reason="stop", stop_string=self.turn.stop_string)
@@ -310,8 +311,16 @@ class _Talk:
                 if self._ledger and (rest := self._ledger.clear()):
                     yield ReplyText("", rest)
                 if isinstance(out, ToolCallDelta) and self.job.tools:
-                    yield ReplyToolCall(out.index, out.id, out.name, "")
-                    yield ReplyToolCall(out.index, out.id, out.name, out.arguments)
+                    yield from self._called(out)
+
+    def _called(self, piece: ToolCallDelta) -> Iterator[ReplyToolCall]:
+        if piece.index == len(self._calls):
+            self._calls.append(ToolCall(piece.id, piece.name, ""))
+            yield ReplyToolCall(piece.index, piece.id, piece.name, "")
+        if piece.arguments:
+            before = self._calls[piece.index]
+            self._calls[piece.index] = replace(before, arguments=before.arguments + piece.arguments)
+            yield ReplyToolCall(piece.index, piece.id, piece.name, piece.arguments)
 
 
 def _check_opening(served: ServedModel, job: ChatJob) -> None:

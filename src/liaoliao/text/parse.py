@@ -9,12 +9,12 @@ the text. A tool call that is not the JSON it should be comes back as text: noth
 """
 
 import codecs
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from liaoliao.messages import Message, ToolCall
+from liaoliao.text.call import OpenCall
 from liaoliao.text.tokenizer import Tokenizer
 
 
@@ -34,7 +34,9 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A tool call, whole: number `index` of this message (from 0)."""
+    """A tool call: number `index` of this message (from 0). It is whole, but for a Parser that `stream_calls`: there it
+    is a piece, and `arguments` is what is new of them.
+    """
 
     index: int
     id: str
@@ -59,6 +61,11 @@ class Parser:
     `stop_ids` are further tokens that end a reply (the template's). `first_call` is the number in the id of
     the first tool call ("call_0"), for a conversation that has calls already. `in_reasoning` is for prompts
     that end in an open <think>.
+
+    With `stream_calls` a call is told while it is written, as soon as its name is known: a first piece without
+    arguments, then more of them (the last piece may bring none). One that turns out to be no call has been told by
+    then: what was told are not whole arguments, the rest of it is left out, `message` does not have it, and
+    `broke_off` is True from there on.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class Parser:
         stop_ids: Iterable[int] = (),
         first_call: int = 0,
         in_reasoning: bool = False,
+        stream_calls: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
         self._name_of = {token_id: name for name, token_id in tokenizer.special_ids.items()}
@@ -77,10 +85,13 @@ class Parser:
         self._after_mark = in_reasoning
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""  # line breaks that may belong to a mark to come
-        self._call = ""  # what stands in an open <tool_call>
+        self._stream_calls = stream_calls
+        self._call = OpenCall()
+        self._num_calls = 0  # those that were told
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[ToolCall] = []
+        self.broke_off = False
 
     @property
     def in_reasoning(self) -> bool:
@@ -101,8 +112,10 @@ class Parser:
     def finish(self) -> list[Delta]:
         """What was held back: half a character (as U+FFFD), line breaks, a tool call never closed."""
         deltas = self._words(self._decoder.decode(b"", final=True))
-        if self._mode == "call":
-            deltas += self._not_a_call(f"<tool_call>{self._call}")
+        if self._call.name is not None:
+            self.broke_off = True
+        elif self._mode == "call":
+            deltas += self._not_a_call(f"<tool_call>{self._call.text}")
         return deltas + self._release()
 
     def message(self) -> Message:
@@ -113,8 +126,7 @@ class Parser:
 
     def _words(self, words: str) -> list[Delta]:
         if self._mode == "call":
-            self._call += words
-            return []
+            return self._in_call(words)
         if self._after_mark:
             words = words.lstrip("\n")
         if not words:
@@ -136,11 +148,8 @@ class Parser:
                 self._enter("text")
                 return []
             case "text", "<tool_call>":
-                self._mode, self._call = (
-                    "call",
-                    "",
-                )  # the held line breaks wait: they count if this is no call
-                return []
+                self._mode, self._call = "call", OpenCall()
+                return []  # the held line breaks wait: they count if this is no call
             case "call", "</tool_call>":
                 return self._close_call()
             case _:
@@ -162,43 +171,38 @@ class Parser:
         self._text.append(words)
         return [TextDelta(words)]
 
-    def _close_call(self) -> list[Delta]:
-        read = read_call(self._call)
-        if read is None:
-            return self._not_a_call(f"<tool_call>{self._call}</tool_call>")
+    def _in_call(self, words: str) -> list[Delta]:
+        """More of an open call, and what can be told of it."""
+        self._call.text += words
+        if not self._stream_calls:
+            return []
+        was_known = self._call.name is not None
+        more = self._call.more()
+        if self._call.name is None:
+            return []
         self._held = ""
+        pieces = [*([] if was_known else [""]), *([more] if more else [])]
+        return [self._call_delta(self._call.name, piece) for piece in pieces]
+
+    def _close_call(self) -> list[Delta]:
+        call, whole = self._call, self._call.whole()
+        if whole is not None:
+            delta = self._call_delta(whole[0], whole[1].removeprefix(call.told))
+            self._calls.append(ToolCall(delta.id, *whole))
+        elif call.name is not None:
+            delta = self._call_delta(call.name, "")
+            self.broke_off = True
+        else:
+            return self._not_a_call(f"<tool_call>{call.text}</tool_call>")
+        self._held, self._call = "", OpenCall()
+        self._num_calls += 1
         self._enter("text")
-        index = len(self._calls)
-        call = ToolCall(f"call_{self._first_call + index}", *read)
-        self._calls.append(call)
-        return [ToolCallDelta(index, call.id, call.name, call.arguments)]
+        return [delta]
+
+    def _call_delta(self, name: str, arguments: str) -> ToolCallDelta:
+        number = self._first_call + self._num_calls
+        return ToolCallDelta(self._num_calls, f"call_{number}", name, arguments)
 
     def _not_a_call(self, words: str) -> list[Delta]:
-        self._mode, self._after_mark = "text", False
+        self._mode, self._after_mark, self._call = "text", False, OpenCall()
         return self._words(words)
-
-
-def read_call(text: str) -> tuple[str, str] | None:
-    """Name and arguments of {"name": "...", "arguments": {...}}; None if the text is anything else.
-
-    The arguments are word for word what stands there if the layout is the template's.
-    """
-    text = text.strip()
-    call = _json(text)
-    if not (isinstance(call, dict) and call.keys() == {"name", "arguments"}):
-        return None
-    name, arguments = call["name"], call["arguments"]
-    if not (isinstance(name, str) and isinstance(arguments, dict)):
-        return None
-    head = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
-    verbatim = text[len(head) : -1]
-    if text.startswith(head) and _json(verbatim) == arguments:
-        return name, verbatim
-    return name, json.dumps(arguments, ensure_ascii=False)
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
