@@ -1,25 +1,35 @@
 """What a run tells of itself while it goes on: samples that change nothing, and a state that is true."""
 
+import itertools
+import math
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from liaoliao.chat.assistant import load
 from liaoliao.data.sources import guess_language
+from liaoliao.engine.engine import Engine
+from liaoliao.engine.runner import TorchRunner
 from liaoliao.errors import ConfigError, UsageError
-from liaoliao.model.checkpoint import load_generation
+from liaoliao.model.checkpoint import load_config, load_generation
 from liaoliao.model.run_registry import RegisteredRun, list_runs
 from liaoliao.model.run_state import RunState, new_state, read_state, status_of, write_state
+from liaoliao.model.transformer import Transformer
+from liaoliao.recipes import samples
 from liaoliao.recipes.corpus import Corpus
 from liaoliao.recipes.file_corpus import file_corpus
 from liaoliao.recipes.pretrain import PretrainConfig, pretrain
 from liaoliao.recipes.reporter import Silent
-from liaoliao.recipes.samples import beginning, prompts_for
+from liaoliao.recipes.samples import Samples, beginning, prompts_for
 from liaoliao.recipes.sft import sft, sft_config
+from liaoliao.recipes.stage import StageConfig, start_state
 from liaoliao.recipes.town_corpus import town_questions
 from liaoliao.town import build_town
 from liaoliao.train.loop import TrainState
@@ -63,9 +73,9 @@ def test_asking_changes_nothing(texts: Path, sampled: Path, tmp_path: Path) -> N
 
 def test_every_sample_is_what_the_model_says(sampled: Path) -> None:
     """The last ones against the model itself, as anyone would ask it."""
-    samples = list(RunDir(sampled).samples())
-    assert sorted({sample["step"] for sample in samples}) == list(range(1, 9))
-    last = [sample for sample in samples if sample["step"] == 8]
+    said_by_step = list(RunDir(sampled).samples())
+    assert sorted({sample["step"] for sample in said_by_step}) == list(range(1, 9))
+    last = [sample for sample in said_by_step if sample["step"] == 8]
     assert {(sample["kind"], sample["lang"]) for sample in last} == {("text", "en"), ("text", "zh")}
     assistant = load(sampled / "model", dtype="fp32")
     corpus = Corpus.load(sampled / "data")
@@ -100,13 +110,46 @@ def test_a_run_killed_before_its_first_checkpoint_begins_its_curves_anew(texts: 
     assert [line["step"] for line in RunDir(out).metrics() if "loss" in line] == [10, 20, 25]
 
 
+def test_nothing_is_said_when_the_time_is_over(
+    sampled: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by a second whenever somebody looks at it."""
+    corpus = Corpus.load(sampled / "data")
+    model = Transformer(load_config(sampled / "model")).init_weights(
+        0
+    )  # one that does not come to an end so soon
+    stage = StageConfig(
+        "pretrain", {"text:en": 1.0}, row_length=64, tokens_per_step=128, tokens_per_microbatch=64
+    )
+    state = start_state(stage, model, corpus)
+
+    def asked(ends_at_s: float) -> list[dict[str, Any]]:
+        run_dir, seconds = RunDir(tmp_path / f"{ends_at_s}"), itertools.count()
+        ticking = SimpleNamespace(monotonic=lambda: float(next(seconds)), time=time.time)
+        monkeypatch.setattr(samples, "time", ticking)
+        run_dir.folder.mkdir()
+        Samples("pretrain", ["text:en"], corpus, run_dir, ends_at_s=ends_at_s)(state)
+        assert next(seconds) <= ends_at_s + 2, "nobody looks again once it is over"
+        return list(run_dir.samples())
+
+    whole, cut = asked(math.inf), asked(5.0)
+    assert [sample["prompt"] for sample in cut] == [sample["prompt"] for sample in whole]
+    prompts = list(prompts_for(["text:en"], corpus))
+    for sample, prompt in zip(cut, prompts, strict=True):
+        tokens = Engine(TorchRunner(model, kv_cache_bytes=1 << 20)).generate([prompt.request])[0].token_ids
+        assert sample["reply"] in [corpus.tokenizer.decode(tokens[:n]) for n in range(1, 6)]
+        assert not sample["finished"]
+    assert asked(1.0) == asked(0.0) == [], "no time for a single token, and none at all"
+    assert model.training
+
+
 def test_questions_are_asked_where_talk_is_learned(sampled: Path, tmp_path: Path) -> None:
     chats = write_chats(tmp_path)
     config = sft_config(str(sampled / "model"), (str(chats),), steps=3, tokens_per_step=128, row_length=64)
     sft(config, tmp_path / "out", Silent())
-    samples = list(RunDir(tmp_path / "out").samples())
-    assert {(s["stage"], s["kind"], s["lang"], s["step"]) for s in samples} == {("sft", "chat", "en", 3)}
-    assert all(sample["prompt"].startswith("Where is ") for sample in samples)
+    asked = list(RunDir(tmp_path / "out").samples())
+    assert {(s["stage"], s["kind"], s["lang"], s["step"]) for s in asked} == {("sft", "chat", "en", 3)}
+    assert all(sample["prompt"].startswith("Where is ") for sample in asked)
     newest = RunDir(tmp_path / "out").checkpoints("sft")[-1]
     parent = load_generation(sampled / "model")
     assert load_generation(newest)["temperature"] == parent["temperature"] == 0.3

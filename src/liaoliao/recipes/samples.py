@@ -8,15 +8,19 @@
 Questions are asked where a stage learns from talk, and beginnings of texts that are kept back are gone on with where it
 learns from text. The likeliest token is taken each time, so nothing differs from one sample to the next but the weights;
 and nothing of the training is touched: neither its random numbers, nor its threads, nor its place in the data.
+
+They can be given an end: what is being said then is cut off, and nothing is begun after it, so that the last samples of
+a short run do not make it a longer one.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from liaoliao.engine.engine import Engine
-from liaoliao.engine.request import Completion, Request, SamplingParams
+from liaoliao.engine.request import Request, SamplingParams
 from liaoliao.engine.runner import TorchRunner
 from liaoliao.messages import Message
 from liaoliao.model.transformer import Transformer
@@ -44,21 +48,40 @@ class Prompt:
     request: Request
 
 
-class Samples:
-    """A hook that writes down what the model says at this step."""
+@dataclass(slots=True)
+class Said:
+    """The tokens of a reply without the one that ended it, and whether it came to its end."""
 
-    def __init__(self, stage: str, streams: Sequence[str], corpus: Corpus, run_dir: RunDir) -> None:
-        self.stage, self.corpus, self.run_dir = stage, corpus, run_dir
+    token_ids: list[int]
+    finished: bool = False
+
+
+class Samples:
+    """A hook that writes down what the model says at this step. No token is made after `ends_at_s`, in seconds of
+    `time.monotonic`: what has been said by then is a sample that is not finished.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        streams: Sequence[str],
+        corpus: Corpus,
+        run_dir: RunDir,
+        *,
+        ends_at_s: float = math.inf,
+    ) -> None:
+        self.stage, self.corpus, self.run_dir, self.ends_at_s = stage, corpus, run_dir, ends_at_s
         self.prompts = tuple(prompts_for(streams, corpus))
 
     def __call__(self, state: TrainState) -> None:
         """Ask them all at once."""
         limit = state.model.config.max_position_embeddings - MAX_TOKENS // 2
         prompts = [prompt for prompt in self.prompts if len(prompt.request.token_ids) <= limit]
-        if not prompts:
+        if not prompts or time.monotonic() >= self.ends_at_s:
             return
-        for prompt, said in zip(prompts, _answers(state.model, prompts), strict=True):
-            stopped = said.finish_reason == "stop"
+        for prompt, said in zip(prompts, _answers(state.model, prompts, self.ends_at_s), strict=True):
+            if not (said.token_ids or said.finished):
+                continue
             self.run_dir.log_sample(
                 stage=self.stage,
                 step=state.step,
@@ -67,18 +90,24 @@ class Samples:
                 kind=prompt.kind,
                 lang=prompt.lang,
                 prompt=prompt.text,
-                reply=self.corpus.tokenizer.decode(said.token_ids[:-1] if stopped else said.token_ids),
-                finished=stopped,
+                reply=self.corpus.tokenizer.decode(said.token_ids),
+                finished=said.finished,
             )
 
 
-def _answers(model: Transformer, prompts: Sequence[Prompt]) -> list[Completion]:
+def _answers(model: Transformer, prompts: Sequence[Prompt], ends_at_s: float) -> list[Said]:
     model.eval()
     runner = TorchRunner(model, kv_cache_bytes=CACHE_BYTES)
     engine = Engine(runner, max_running=len(prompts), prefix_cache=False)
-    said = engine.generate([prompt.request for prompt in prompts])
+    said = {engine.add(prompt.request): Said([]) for prompt in prompts}
+    while not engine.idle and time.monotonic() < ends_at_s:
+        for request_id, event in engine.step():
+            if event.finish_reason == "stop":
+                said[request_id].finished = True
+            else:
+                said[request_id].token_ids.append(event.token_id)
     model.train()
-    return said
+    return list(said.values())
 
 
 def prompts_for(streams: Sequence[str], corpus: Corpus) -> Iterator[Prompt]:

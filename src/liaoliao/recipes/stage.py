@@ -4,6 +4,7 @@ Pretraining and fine-tuning are the same stage with other streams. Length is a n
 deadline; then the run measures itself as it goes and bends its schedule to the clock.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -120,12 +121,15 @@ def run_stage(
 
     interrupt = StopOnInterrupt()
     hooks: list[Hook] = [interrupt]
+    deadline_s = math.inf
     if budget_s is not None:  # before the others, so that they know a last step when they see it
-        hooks.append(KeepToDeadline(time.monotonic() + budget_s - state.elapsed_s))
+        deadline_s = time.monotonic() + budget_s - state.elapsed_s
+        hooks.append(KeepToDeadline(deadline_s))
     hooks += [Every(config.log_every, log), tell, lambda s: reporter.step(config.name, s)]
     if config.sample_share > 0:
         learned = tuple(name for name, share in config.streams.items() if share > 0)
-        samples = Samples(config.name, learned, corpus, run_dir)
+        ends_at_s = deadline_s + config.sample_share * (budget_s or 0.0)  # the last ones come after the last step
+        samples = Samples(config.name, learned, corpus, run_dir, ends_at_s=ends_at_s)
         hooks.append(WithinShare(config.sample_share, config.sample_every_s, samples))
     hooks += [EverySeconds(config.eval_every_s, measure), EverySeconds(config.save_every_s, save)]
     begun = state.step
