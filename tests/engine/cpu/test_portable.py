@@ -1,9 +1,11 @@
 """Other processors, and other processes: what the kernels need is made once, and made of what is there."""
 
+import fcntl
 import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,42 @@ def test_where_nothing_can_be_kept_it_works_all_the_same(
     said: list[str] = []
     assert callable(kernel_cache.compiled_work(said.append))
     assert all("cannot be kept" in line for line in said)
+
+
+def kernels_of(root: Path, number: int, *, unused_days: float) -> Path:
+    """A folder as an older version has left it."""
+    folder = root / f"{number:016x}"
+    (folder / "pycache").mkdir(parents=True)
+    (folder / "pycache" / "step.1.nbc").write_bytes(b"code")
+    (folder / "lock").touch()
+    used_at = time.time() - 86400 * unused_days
+    os.utime(folder / "lock", (used_at, used_at))
+    return folder
+
+
+def test_kernels_that_nobody_comes_back_to_are_removed(tmp_path: Path) -> None:
+    current = kernels_of(tmp_path, 0, unused_days=0)
+    within_a_month = [kernels_of(tmp_path, number, unused_days=5 * number) for number in range(1, 5)]
+    old = [kernels_of(tmp_path, number, unused_days=40 + number) for number in range(5, 9)]
+    not_ours = [tmp_path / name for name in ("mine", "0123", "0" * 15 + "x")]
+    for folder in not_ours:
+        folder.mkdir()
+    with (old[2] / "lock").open(encoding="utf-8") as another_process:
+        fcntl.flock(another_process, fcntl.LOCK_EX)
+        kernel_cache._drop_unused(current)
+    assert set(tmp_path.iterdir()) == {current, *within_a_month, old[2], *not_ours}
+
+
+def test_the_kernels_used_last_stay_however_old(tmp_path: Path) -> None:
+    current, *others = [kernels_of(tmp_path, number, unused_days=100 + number) for number in range(5)]
+    kernel_cache._drop_unused(current)
+    assert set(tmp_path.iterdir()) == {current, *others[:2]}
+
+
+def test_kernels_are_dated_by_their_last_use(tmp_path: Path) -> None:
+    """Between the look at the dates and the lock somebody may have come back."""
+    folder = kernels_of(tmp_path, 1, unused_days=60)
+    with kernel_cache._only_one(folder):
+        pass
+    kernel_cache._remove_unused(folder)
+    assert folder.is_dir()

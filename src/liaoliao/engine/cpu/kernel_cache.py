@@ -2,18 +2,22 @@
 
 Numba keeps compiled code by the date of the file of the one function that is asked for, and would not notice a change in
 what that function is built of. Here the folder's name is a digest of all of this package's sources, of Numba's version and
-of the processor's features: whatever changes, a new folder begins.
+of the processor's features: whatever changes, a new folder begins. Of the old ones the three that were used last stay, and
+any that was used within a month.
 
     compiled_work(on_progress=print)     "compiling ..." the first time (some 15 s), then silence (0.3 s)
 """
 
 import hashlib
 import os
+import re
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numba
 
@@ -26,6 +30,10 @@ if sys.platform != "win32":
     import fcntl
 
 OnProgress = Callable[[str], None]
+_NUM_KEPT: Final = 3  # folders, however old
+_UNUSED_S: Final = 30 * 86400.0  # after which the others go
+_LOCK: Final = "lock"  # in each folder; its date is that of the folder's last use
+_DIGEST: Final = re.compile(r"[0-9a-f]{16}")
 
 
 def cache_folder() -> Path:
@@ -47,9 +55,11 @@ def compiled_work(on_progress: OnProgress) -> Callable[[int, int, int], None]:
         folder.mkdir(parents=True, exist_ok=True)
         with _only_one(folder):
             _keep_in(work, folder)
-            if not any(folder.rglob("*.nbc")):
+            if is_new := not any(folder.rglob("*.nbc")):
                 on_progress("compiling the CPU kernels, once on this machine (10 to 30 seconds)")
             work.compile(types)
+        if is_new:
+            _drop_unused(folder)
     except OSError as error:
         on_progress(f"compiling the CPU kernels, which cannot be kept: {error}")
         work.compile(types)
@@ -75,7 +85,38 @@ def _keep_in(work: Any, folder: Path) -> None:
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Of several processes that start at once, one compiles and the others wait for what it made."""
-    with (folder / "lock").open("w", encoding="utf-8") as lock:
+    with (folder / _LOCK).open("w", encoding="utf-8") as lock:
         if sys.platform != "win32":
             fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(folder / _LOCK)
         yield
+
+
+def _drop_unused(current: Path) -> None:
+    """Remove the folders beside the current one that nobody has come back to for long. What cannot be removed stays.
+
+    A process that runs has its code in memory and needs no folder; one that is just reading or compiling holds the lock.
+    """
+    with suppress(OSError):
+        found = [path for path in current.parent.iterdir() if _DIGEST.fullmatch(path.name)]
+        others = sorted((path for path in found if path != current), key=_used_at, reverse=True)
+        for folder in others[_NUM_KEPT - 1 :]:
+            with suppress(OSError):
+                _remove_unused(folder)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove one folder, unless it was used within a month. Raises OSError where it is being used or cannot be removed."""
+    with (folder / _LOCK).open("a", encoding="utf-8") as lock:  # unlike "w", this leaves the date alone
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if time.time() - _used_at(folder) > _UNUSED_S:  # asked under the lock: nobody can be coming back
+            shutil.rmtree(folder)
+
+
+def _used_at(folder: Path) -> float:
+    """When a process last took its kernels from there, in Unix seconds; 0 where no process ever did."""
+    try:
+        return (folder / _LOCK).stat().st_mtime
+    except OSError:
+        return 0.0
