@@ -1,12 +1,14 @@
 """Sessions and API keys: who shows one is known at once, who lost one is out at once, and none is kept in the open."""
 
+import threading
 import time
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import text
 
 from liaoliao.errors import NotFoundError, UsageError
-from liaoliao.store import Store
+from liaoliao.store import Store, passwords
 
 GOOD = "correct horse"
 
@@ -135,3 +137,57 @@ def test_names_of_keys(store: Store) -> None:
     for name in ("", "   ", "x" * 101):
         with pytest.raises(UsageError, match="name of a key"):
             store.create_account_key(store.single_account().id, name)
+
+
+def test_a_session_is_for_the_present_password(store: Store) -> None:
+    """Whoever has shown a password that is changed before the session begins gets none."""
+    anna = store.create_account("anna", GOOD)
+    shown = store.verify_password("anna", GOOD)
+    assert shown is not None and shown.password_stamp == anna.password_stamp != ""
+    changed = store.set_password(anna.id, GOOD, GOOD)  # the same word, another password
+    assert changed == anna and changed.password_stamp != shown.password_stamp
+    with pytest.raises(UsageError, match="present password"):
+        store.create_session(anna.id, 60.0, password_stamp=shown.password_stamp)
+    token, _ = store.create_session(anna.id, 60.0, password_stamp=changed.password_stamp)
+    assert store.find_session(token) is not None
+    with store._database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM sessions")).scalar() == 1
+
+
+def test_a_disabled_account_gets_no_session(store: Store) -> None:
+    store.create_account("anna", GOOD)
+    ben = store.create_account("ben", GOOD)
+    store.set_disabled(ben.id, True)
+    with pytest.raises(UsageError, match="disabled"):
+        store.create_session(ben.id, 60.0)
+
+
+def test_a_login_while_the_password_is_being_changed(store: Store, url: str) -> None:
+    """The change is written and not yet kept when the session is to begin: it has to wait for it, and then is refused."""
+    anna = store.create_account("anna", GOOD)
+    refused: list[UsageError] = []
+
+    def log_in() -> None:
+        with pytest.raises(UsageError) as caught:
+            other.create_session(anna.id, 60.0, password_stamp=anna.password_stamp)
+        refused.append(caught.value)
+
+    with Store.open(url) as other:
+        begins = threading.Thread(target=log_in)
+        with store.together():
+            store.set_password(anna.id, GOOD, "battery staple")
+            begins.start()
+            begins.join(0.1)
+            assert begins.is_alive()
+        begins.join()
+    assert len(refused) == 1
+
+
+def test_a_password_that_is_hashed_anew_at_the_login_is_the_same_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create_account("anna", GOOD)
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(2, 16, 1, 32, 16))
+    shown = store.verify_password("anna", GOOD)
+    assert shown is not None
+    store.create_session(shown.id, 60.0, password_stamp=shown.password_stamp)

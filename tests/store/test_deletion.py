@@ -23,6 +23,7 @@ def fill(store: Store, name: str, word: str) -> str:
     other = store.add_message(id, talk, Message.assistant(word), asked, edited_from=made).id
     store.add_vote(id, asked, other, made)
     store.update_conversation(id, talk, title=word * 2)
+    store.keep_answered(id, talk, word.encode().hex(), "digest", talk, [asked, made])
     return id
 
 

@@ -1,5 +1,6 @@
 """Generations: kept while they are made, finished once, and interrupted only when their server is no more."""
 
+import os
 import subprocess
 import sys
 
@@ -7,8 +8,9 @@ import pytest
 
 from liaoliao.errors import DataError, NotFoundError, UsageError
 from liaoliao.messages import Message, Reasoning, Text
-from liaoliao.store import Account, Node, Store
+from liaoliao.store import Account, Node, Store, presence
 from liaoliao.store.ids import new_id
+from liaoliao.store.records import ToolUse
 
 LEAVE_RUNNING = """
 import sys
@@ -151,3 +153,63 @@ def test_nothing_stays_of_the_sign_of_life(store: Store, me: Account, url: str) 
         assert [sign.name for sign in folder.iterdir()] == [store._presence.id]
         store.close()
         assert not folder.exists()
+
+
+def test_the_tools_that_were_run_are_kept_as_they_are_run(store: Store, me: Account) -> None:
+    node = begin(store, me)
+    assert node.generation is not None and node.generation.tool_uses == ()
+    first = ToolUse("call_0", "lookup", '{"of": "渡轮\\u0000"}', None)
+    store.save_partial(node.id, Message.assistant("It"), [5], [first])
+    part = store.node(me.id, node.id).generation
+    assert part is not None and part.tool_uses == (first,)
+    both = (ToolUse("call_0", "lookup", "{}", "9:00\0"), ToolUse("call_1", "calculator", "", None))
+    whole = Message.assistant("It leaves.")
+    done = store.finish_generation(node.id, whole, "done", tool_uses=both).generation
+    assert done is not None and done.tool_uses == both
+    assert store.node(me.id, node.id).generation == done
+
+
+def test_another_server_sees_who_makes_a_reply(store: Store, me: Account, url: str) -> None:
+    node = begin(store, me)
+    with Store.open(url) as other:
+        for _ in range(2):
+            assert other.is_made_elsewhere(node.id) and not store.is_made_elsewhere(node.id)
+        assert not other.is_made_elsewhere(new_id()) and not other.is_made_elsewhere("")
+        store.save_partial(node.id, Message.assistant("It"), [5])
+        assert other.is_made_elsewhere(node.id)
+        store.finish_generation(node.id, Message.assistant("It leaves."), "done")
+        assert not other.is_made_elsewhere(node.id)
+        left = begin(store, me)
+        store.close()
+        assert not other.is_made_elsewhere(left.id)
+
+
+def test_those_who_look_are_not_taken_for_the_server(store: Store, me: Account, url: str) -> None:
+    """A look at a dead server's sign takes hold of it for a moment; a second look meanwhile finds it dead all the same."""
+    node = begin(store, me)
+    with Store.open(url) as looker, Store.open(url) as other:
+        dead, files = store._presence.id, looker._presence._files
+        store.close()
+        with looker._database.read() as connection:
+            if files is None:
+                assert not looker._presence.alive(connection, dead)
+            else:
+                files._folder.mkdir(exist_ok=True)  # as a server leaves it that is killed
+                handle = os.open(files._folder / dead, os.O_RDWR | os.O_CREAT)
+                assert presence._try_lock(handle, shared=True)
+            assert not other.is_made_elsewhere(node.id), "the first look is not over"
+            assert other.interrupt_running() == 1
+        if files is not None:
+            os.close(handle)
+
+
+def test_a_reply_is_stopped_by_another_server(store: Store, me: Account, url: str) -> None:
+    node = begin(store, me)
+    store.save_partial(node.id, Message.assistant("It leaves at"), [1, 2])
+    with Store.open(url) as other:
+        stopped = other.stop_generation(me.id, node.id)
+        assert (stopped.status, stopped.message.text) == ("stopped", "It leaves at")
+        assert len(other.conversations(me.id, query="leaves")) == 1
+        with pytest.raises(UsageError, match=r"finished already \(stopped\)"):
+            store.save_partial(node.id, Message.assistant("It leaves at 9"), [1, 2, 3])
+        assert other.stop_generation(me.id, node.id) == stopped

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -118,3 +119,29 @@ def test_those_who_start_at_once_do_not_step_on_each_other(empty: str) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_an_older_database_is_brought_up_to_date(database: Database, empty: str) -> None:
+    """With the first schema, and an answer in it: it has no tools, and the rest is as it was."""
+    config = Config(attributes={})
+    config.set_main_option("script_location", str(migrate._FOLDER))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        talk, asked, made = ("0" * 25 + digit for digit in "123")
+        no_bytes = "x''" if database.is_sqlite else "''"
+        for statement in (
+            f"INSERT INTO accounts VALUES ('{talk}', 'owner', 'owner', 'admin', NULL, TRUE, FALSE, 1.0)",
+            f"INSERT INTO conversations VALUES ('{talk}', '{talk}', 't', FALSE, 1.0, 1.0, NULL, NULL, '{{}}', NULL)",
+            f"INSERT INTO messages VALUES (1, '{asked}', '{talk}', '{talk}', NULL, 'user', 'done', 1.0, NULL, '[]')",
+            f"INSERT INTO messages VALUES (2, '{made}', '{talk}', '{talk}', '{asked}', 'assistant', 'done', 1.0, NULL, "
+            "'[]')",
+            f"INSERT INTO generations VALUES ('{made}', '{made}', '{talk}', 'm', 'v', '{{}}', 3, 2, 1, NULL, NULL, "
+            f"'stop', NULL, 0, {no_bytes})",
+        ):
+            connection.execute(text(statement))
+    with Store.open(empty) as store:
+        generation = store.node(talk, made).generation
+        assert generation is not None and (generation.prompt_tokens, generation.tool_uses) == (3, ())
+        store.keep_answered(talk, talk, "k", "d", talk, [made])
+        assert store.answered_request(talk, talk, "k") is not None

@@ -21,7 +21,7 @@ OF_AN_ACCOUNT_ALONE = {
 OF_THE_SERVER = {
     "open", "close", "create_account", "create_first_account", "needs_setup", "verify_password", "accounts",
     "single_account", "find_session", "end_session", "find_account_key", "save_partial", "finish_generation",
-    "interrupt_running",
+    "interrupt_running", "is_made_elsewhere", "together", "forget_unused", "forget_answered",
 }  # fmt: skip
 Use = Callable[[Store, str, dict[str, str]], Any]
 USES: dict[str, Use] = {
@@ -38,6 +38,9 @@ USES: dict[str, Use] = {
     "begin_generation": lambda s, who, its: s.begin_generation(
         who, its["talk"], its["asked"], model="m", model_version="v", params={}
     ),
+    "stop_generation": lambda s, who, its: s.stop_generation(who, its["reply"]),
+    "answered_request": lambda s, who, its: s.answered_request(who, its["talk"], "k"),
+    "keep_answered": lambda s, who, its: s.keep_answered(who, its["talk"], "k", "d", its["talk"], []),
     "set_feedback": lambda s, who, its: s.set_feedback(who, its["reply"], 1, [], ""),
     "add_vote": lambda s, who, its: s.add_vote(who, its["asked"], its["reply"], its["second"]),
     "attachment": lambda s, who, its: s.attachment(who, its["file"]),

@@ -9,6 +9,7 @@ import pytest
 from liaoliao.errors import DataError, NotFoundError
 from liaoliao.messages import Message, ToolCall
 from liaoliao.store import Account, Store
+from liaoliao.store.records import ToolUse
 
 
 def fill(store: Store, id: str) -> None:
@@ -31,6 +32,10 @@ def fill(store: Store, id: str) -> None:
         completion_tokens=2,
         total_s=0.5,
         first_token_s=0.1,
+        tool_uses=[
+            ToolUse("call_0", "lookup", '{"of": "渡轮"}', "9:00"),
+            ToolUse("call_1", "lookup", "{}", None),
+        ],
     )
     better = store.add_message(id, talk, Message.assistant("at 10"), asked, edited_from=made).id
     store.add_message(id, talk, Message.tool("9:00", "1"), made)

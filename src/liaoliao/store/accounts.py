@@ -7,10 +7,12 @@ account of its own, `single_account`, without a password; one can be set later, 
 (`create_first_account` does so, with a name).
 """
 
+import hashlib
 import re
 import time
 import unicodedata
 from contextlib import suppress
+from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -65,16 +67,19 @@ class Accounts(Part):
             return account_of(connection, owner.id)
 
     def verify_password(self, name: str, password: str) -> Account | None:
-        """The account, if that is its password and it is not disabled. Takes the same work for unknown names."""
+        """The account, if that is its password and it is not disabled. Takes the same work for unknown names. Its
+        `password_stamp` is that of this password: with it `create_session` sees whether it is still the present one.
+        """
         with self._database.read() as connection:
             row = connection.execute(select(_TABLE).where(_TABLE.c.name_key == _compared(name))).first()
         hashed = None if row is None else row.password_hash
         good = is_password(hashed, password)
         if row is None or not good or row.disabled:
             return None
-        if is_outdated(row.password_hash):
-            self._keep_password(row.id, hash_password(password), row.password_hash)
-        return _account(row)
+        if not is_outdated(row.password_hash):
+            return _account(row)
+        self._keep_password(row.id, hash_password(password), row.password_hash)
+        return self.verify_password(name, password)  # against what is kept now: somebody may have been faster
 
     def check_password(self, account_id: str, password: str) -> bool:
         """Whether that is the password of the account. Raises NotFoundError where there is no such account."""
@@ -125,7 +130,7 @@ class Accounts(Part):
             connection.execute(update(_TABLE).where(_TABLE.c.id == account_id).values(disabled=disabled))
             return _account(_row(connection, account_id))
 
-    def set_password(self, account_id: str, old: str | None, new: str) -> None:
+    def set_password(self, account_id: str, old: str | None, new: str) -> Account:
         """Change a password, which ends the account's sessions. `old` is compared unless it is None. Raises
         NotFoundError, and UsageError for a wrong old or a bad new one.
         """
@@ -133,7 +138,9 @@ class Accounts(Part):
             row = _row(connection, account_id)
         if old is not None and not is_password(row.password_hash, old):
             raise UsageError("that is not the present password")
-        self._keep_password(account_id, hash_password(new), row.password_hash, ends_sessions=True)
+        hashed = hash_password(new)
+        self._keep_password(account_id, hashed, row.password_hash, ends_sessions=True)
+        return replace(_account(row), has_password=True, password_stamp=_stamp(hashed))
 
     def delete_account(self, account_id: str) -> None:
         """Delete an account and all that it has: its rows are gone and, on SQLite, overwritten in the files. Raises
@@ -165,9 +172,9 @@ class Accounts(Part):
                 _end_sessions(connection, account_id)
 
 
-def account_of(connection: Connection, account_id: str) -> Account:
-    """The account as it is now. Raises NotFoundError."""
-    return _account(_row(connection, account_id))
+def account_of(connection: Connection, account_id: str, *, to_rely_on: bool = False) -> Account:
+    """The account as it is now; `to_rely_on`: and stays until the end of the transaction. Raises NotFoundError."""
+    return _account(_row(connection, account_id, to_rely_on=to_rely_on))
 
 
 def _insert(
@@ -180,12 +187,11 @@ def _insert(
     return account_of(connection, id)
 
 
-def _row(connection: Connection, account_id: str) -> AnyRow:
-    row = (
-        connection.execute(select(_TABLE).where(_TABLE.c.id == account_id)).first()
-        if is_id(account_id)
-        else None
-    )
+def _row(connection: Connection, account_id: str, *, to_rely_on: bool = False) -> AnyRow:
+    wanted = select(_TABLE).where(_TABLE.c.id == account_id)
+    if to_rely_on:
+        wanted = wanted.with_for_update(read=True)
+    row = connection.execute(wanted).first() if is_id(account_id) else None
     if row is None:
         raise NotFoundError("there is no such account")
     return row
@@ -196,8 +202,15 @@ def _owner(connection: Connection) -> AnyRow | None:
 
 
 def _account(row: AnyRow) -> Account:
-    has_password = row.password_hash is not None
-    return Account(row.id, row.name, row.role, row.created_at, row.disabled, has_password)
+    has_password, stamp = row.password_hash is not None, _stamp(row.password_hash)
+    return Account(row.id, row.name, row.role, row.created_at, row.disabled, has_password, stamp)
+
+
+def _stamp(hashed: str | None) -> str:
+    """What tells one password from the next: hashes are salted, so two of one word differ as well."""
+    if hashed is None:
+        return ""
+    return hashlib.blake2b(hashed.encode("ascii"), digest_size=16, person=b"liaoliao-stamp").hexdigest()
 
 
 def _has_passwords(connection: Connection) -> bool:

@@ -7,7 +7,7 @@ store.add_message(account.id, talk.id, Message.user("When?"), None, attachment_i
 import time
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, delete, insert, select
 
 from liaoliao.errors import DataError
 from liaoliao.store import schema
@@ -21,7 +21,8 @@ from liaoliao.store.records import Attachment
 
 MAX_BYTES = 1 << 20
 MAX_NAME = 255  # characters
-_TABLE = schema.attachments
+UNUSED_S = 86_400.0  # so long a file may wait for the message that it is to go with
+_TABLE, _SHOWN = schema.attachments, schema.message_attachments
 
 
 class Attachments(Part):
@@ -45,6 +46,16 @@ class Attachments(Part):
         """What is in a file."""
         with self._database.read() as connection:
             return str(owned(connection, _TABLE, attachment_id, account_id).text)
+
+    def forget_unused(self, *, older_than_s: float = UNUSED_S, most: int = 1000) -> int:
+        """Delete up to `most` files that no message shows and that were given so long ago; how many these were."""
+        unused = ~select(_SHOWN.c.attachment_id).where(_SHOWN.c.attachment_id == _TABLE.c.id).exists()
+        old = select(_TABLE.c.id).where(_TABLE.c.created_at <= time.time() - older_than_s, unused)
+        with self._database.write() as connection:
+            found = old.limit(most).with_for_update(skip_locked=True)  # from here on nobody shows one of them
+            ids = connection.execute(found).scalars().all()
+            # asked again: one may have been shown after the look and before the lock
+            return connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids), unused)).rowcount
 
 
 def keep_attachment(

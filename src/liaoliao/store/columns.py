@@ -3,6 +3,7 @@
     Words    text without NUL and without halves of surrogate pairs
     Json     JSON values as text; NaN and what nests too deeply are refused
     Parts    the parts of a message
+    ToolUses tools that were run
     TokenIds token ids, 4 bytes each
 
 Whatever does not fit is a DataError before the database sees it.
@@ -11,6 +12,7 @@ Whatever does not fit is a DataError before the database sees it.
 import json
 import struct
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Dialect, LargeBinary, Text
@@ -19,6 +21,7 @@ from sqlalchemy.types import TypeDecorator
 from liaoliao.errors import DataError
 from liaoliao.messages import Part
 from liaoliao.store.parts import parts_from_json, parts_to_json
+from liaoliao.store.records import ToolUse
 
 _MAX_DEPTH = 64
 
@@ -94,6 +97,21 @@ class Parts(TypeDecorator[tuple[Part, ...]]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[Part, ...]:
         """Read."""
         return parts_from_json(json.loads(value)) if value else ()
+
+
+class ToolUses(TypeDecorator[tuple[ToolUse, ...]]):
+    """Tools that were run, in order."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[ToolUse] | None, dialect: Dialect) -> str:
+        """Write."""
+        return dump_json([asdict(use) for use in value or ()])
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[ToolUse, ...]:
+        """Read."""
+        return tuple(ToolUse(**use) for use in json.loads(value)) if value else ()
 
 
 class TokenIds(TypeDecorator[tuple[int, ...]]):

@@ -34,9 +34,13 @@ _MAX_NAME = 100
 class Credentials(Part):
     """Sessions and API keys."""
 
-    def create_session(self, account_id: str, lifetime_s: float) -> tuple[str, Session]:
-        """Log in: a token for the cookie, and what is kept of it. Raises NotFoundError for an unknown account and
-        UsageError for a lifetime that is none.
+    def create_session(
+        self, account_id: str, lifetime_s: float, *, password_stamp: str | None = None
+    ) -> tuple[str, Session]:
+        """Log in: a token for the cookie, and what is kept of it. `password_stamp` is that of the account as its
+        password was verified: who changes it meanwhile ends this session as well. Raises NotFoundError for an unknown
+        account, and UsageError for a lifetime that is none, for a disabled account and for a password that is not the
+        present one any more.
         """
         if not (lifetime_s > 0 and math.isfinite(lifetime_s)):
             raise UsageError(f"a session lasts more than 0 seconds, not {lifetime_s}")
@@ -46,7 +50,9 @@ class Credentials(Part):
         values = {"id": session.id, "account_id": account_id, "digest": _digest(token, b"session")}
         times = {"created_at": now, "expires_at": session.expires_at, "last_seen_at": now}
         with self._database.write() as connection:
-            account_of(connection, account_id)
+            account = account_of(connection, account_id, to_rely_on=True)
+            if account.disabled or password_stamp not in (None, account.password_stamp):
+                raise UsageError("that is not the account's present password, or the account is disabled")
             connection.execute(delete(table).where(table.c.expires_at <= now))
             connection.execute(insert(table).values(**values, **times))
         return token, session

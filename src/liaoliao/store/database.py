@@ -2,6 +2,8 @@
 
     with database.write() as connection:     # all or nothing; when the block is left, it is on the disk
         connection.execute(...)
+    with database.together():                # the same for all that this thread reads and writes in the block
+        ...
 
 SQLite runs in WAL mode with synchronous=FULL: every commit is fsynced, readers never wait. There is one writer at a
 time; writers of this process queue at a lock of ours, for SQLite's own way of waiting (sleep and try again) starves
@@ -16,7 +18,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +57,34 @@ class Database:
         self._reader = self._engine if self.is_sqlite else self._engine.execution_options(**options)
         self._writer = self._engine.execution_options(liaoliao_writes=True)
         self._writing = threading.Lock()
+        self._mine = threading.local()  # .connection: of the transaction that this thread is in, if any
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction for everything that this thread does in the block: `read` sees what was written there, and a
+        `write` that raises undoes itself alone.
+        """
+        outer = self._joined
+        with self.write() as connection:
+            self._mine.connection = connection
+            try:
+                yield
+            finally:
+                self._mine.connection = outer
+
+    @property
+    def _joined(self) -> Connection | None:
+        return getattr(self._mine, "connection", None)
+
+    @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state throughout."""
-        with told(), self._reader.begin() as connection:
+        joined = self._joined
+        with told(), self._reader.begin() if joined is None else nullcontext(joined) as connection:
             yield connection
 
     @contextmanager
@@ -71,13 +92,20 @@ class Database:
         """A transaction that is kept as a whole when the block ends, and not at all when it raises. `alone`: no other
         of this kind at the same time (on SQLite that holds for every write).
         """
-        if self.is_sqlite:
-            with told(), self._writing, self._writer.begin() as connection:
-                yield connection
-            return
-        with told(), self._writer.begin() as connection:
-            if alone:
+        with told(), self._transaction() as connection:
+            if alone and not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ACCOUNTS_LOCK})
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        joined = self._joined
+        if joined is not None:
+            with joined.begin_nested():
+                yield joined
+            return
+        queue: AbstractContextManager[Any] = self._writing if self.is_sqlite else nullcontext()
+        with queue, self._writer.begin() as connection:
             yield connection
 
     def outside(self, *statements: str) -> None:

@@ -5,7 +5,8 @@
     store.finish_generation(node.id, Message.assistant("It leaves at 9."), "done", token_ids=ids, total_s=1.2)
 
 What a server leaves running when it dies, the next one to start marks as interrupted, with the text that was saved;
-what another server on the same database is still making stays as it is.
+what another server on the same database is still making stays as it is (`is_made_elsewhere`), unless somebody wants it
+stopped: its maker is told so when it saves next.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from liaoliao.store import schema
 from liaoliao.store.base import Part
 from liaoliao.store.ids import is_id, new_id
 from liaoliao.store.ownership import not_found, owned
-from liaoliao.store.records import Node, Status
+from liaoliao.store.records import Node, Status, ToolUse
 from liaoliao.store.tree import fetch_node, make_findable, put
 
 _TABLE, _MESSAGES = schema.generations, schema.messages
@@ -56,14 +57,21 @@ class Generations(Part):
             connection.execute(made.values(**empty))
             return fetch_node(connection, id)
 
-    def save_partial(self, message_id: str, message: Message, token_ids: Sequence[int]) -> None:
+    def save_partial(
+        self,
+        message_id: str,
+        message: Message,
+        token_ids: Sequence[int],
+        tool_uses: Sequence[ToolUse] = (),
+    ) -> None:
         """Keep what there is of a reply so far. Raises NotFoundError if its conversation was deleted, UsageError if
         it is finished.
         """
         with self._database.write() as connection:
             _rewrite(connection, message_id, message, "running")
             kept = update(_TABLE).where(_TABLE.c.message_id == message_id)
-            connection.execute(kept.values(token_ids=tuple(token_ids), completion_tokens=len(token_ids)))
+            figures = {"token_ids": tuple(token_ids), "completion_tokens": len(token_ids)}
+            connection.execute(kept.values(**figures, tool_uses=tuple(tool_uses)))
 
     def finish_generation(
         self,
@@ -73,6 +81,7 @@ class Generations(Part):
         *,
         token_ids: Sequence[int] = (),
         opening_tokens: int = 0,
+        tool_uses: Sequence[ToolUse] = (),
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
         cached_tokens: int = 0,
@@ -90,12 +99,37 @@ class Generations(Part):
             "token_ids": tuple(token_ids), "opening_tokens": opening_tokens, "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens, "cached_tokens": cached_tokens, "first_token_s": first_token_s,
             "total_s": total_s, "finish_reason": finish_reason, "error": error,
+            "tool_uses": tuple(tool_uses),
         }  # fmt: skip
         with self._database.write() as connection:
             _rewrite(connection, message_id, message, status)
             connection.execute(update(_TABLE).where(_TABLE.c.message_id == message_id).values(**figures))
             make_findable(connection, message_id)
             return fetch_node(connection, message_id)
+
+    def stop_generation(self, account_id: str, message_id: str) -> Node:
+        """End a reply that another server makes, with what was saved of it. One that is finished stays as it is.
+        Raises NotFoundError for what is not the account's.
+        """
+        with self._database.write() as connection:
+            row = owned(connection, _MESSAGES, message_id, account_id, to_change=True)
+            if row.status == "running":
+                stopped = update(_MESSAGES).where(_MESSAGES.c.id == message_id).values(status="stopped")
+                connection.execute(stopped)
+                make_findable(connection, message_id)
+            return fetch_node(connection, message_id)
+
+    def is_made_elsewhere(self, message_id: str) -> bool:
+        """Whether another server, one that lives, is making this message."""
+        made = _MESSAGES.join(_TABLE, _TABLE.c.message_id == _MESSAGES.c.id)
+        running = (_MESSAGES.c.id == message_id, _MESSAGES.c.status == "running")
+        with self._database.read() as connection:
+            server_id = connection.execute(
+                select(_TABLE.c.server_id).select_from(made).where(*running)
+            ).scalar()
+            if server_id is None or server_id == self._presence.id:
+                return False
+            return self._presence.alive(connection, server_id)
 
     def interrupt_running(self) -> int:
         """Mark as interrupted what servers left running that are no more, and say how many there were. To be called

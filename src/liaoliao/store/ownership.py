@@ -40,9 +40,11 @@ def owned(
     return row
 
 
-def owned_in_order(connection: Connection, table: Table, ids: Sequence[str], account_id: str) -> list[AnyRow]:
+def owned_in_order(
+    connection: Connection, table: Table, ids: Sequence[str], account_id: str, *, to_change: bool = False
+) -> list[AnyRow]:
     """The rows with these ids, in this order. Raises NotFoundError if one of them is not the account's."""
-    return [owned(connection, table, id, account_id) for id in ids]
+    return [owned(connection, table, id, account_id, to_change=to_change) for id in ids]
 
 
 def not_found(table: Table) -> NotFoundError:

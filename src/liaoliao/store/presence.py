@@ -53,7 +53,7 @@ class Presence:
             return True
         if self._files is not None:
             return self._files.is_locked(server_id)
-        free = text("SELECT pg_try_advisory_xact_lock(:key)")
+        free = text("SELECT pg_try_advisory_xact_lock_shared(:key)")  # shared: who looks is not taken for it
         return not connection.execute(free, {"key": _key(server_id)}).scalar()
 
     def sweep(self) -> None:
@@ -99,16 +99,17 @@ class _Files:
                 self.is_locked(file.name)
 
     def is_locked(self, name: str) -> bool:
-        """Whether somebody holds it. One that nobody holds is removed."""
+        """Whether its server holds it. One that is not held is removed."""
         try:
             handle = os.open(self._folder / name, os.O_RDWR)
         except FileNotFoundError:
             return False
         try:
-            if not _try_lock(handle):
+            if not _try_lock(handle, shared=True):  # shared: who looks is not taken for the server
                 return True
             if self._is_at(name, handle):
-                (self._folder / name).unlink()
+                with suppress(FileNotFoundError):  # somebody else who looks was faster
+                    (self._folder / name).unlink()
             return False
         finally:
             os.close(handle)
@@ -128,11 +129,11 @@ class _Files:
             return False
 
 
-def _try_lock(handle: int) -> bool:
+def _try_lock(handle: int, *, shared: bool = False) -> bool:
     if sys.platform == "win32":
         return True  # no such lock there: one server at a time, and each start takes what is running for left behind
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

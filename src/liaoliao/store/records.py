@@ -7,7 +7,7 @@ or asks for anew becomes a sibling, and the path from a root to `head_id` is wha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from liaoliao.messages import Message, Role
@@ -19,7 +19,9 @@ Thumb: TypeAlias = Literal[-1, 0, 1]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Someone who owns things here. `has_password` is false for the owner of single-user mode."""
+    """Someone who owns things here. `has_password` is false for the owner of single-user mode. `password_stamp` tells
+    this password from the next one, and nothing else of it; "" for none.
+    """
 
     id: str
     name: str
@@ -27,6 +29,7 @@ class Account:
     created_at: float
     disabled: bool
     has_password: bool = True
+    password_stamp: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,22 @@ class ConversationSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool of the model's own that was run while it answered. `arguments` is a JSON text; `result` is None where the
+    answer was over before the tool.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """The making of one assistant message. `token_ids`: the reply as made, the first `opening_tokens` of them given
-    rather than chosen. Durations in seconds, None where it did not come to that.
+    rather than chosen. `tool_uses`: the tools that were run for it, in order. Durations in seconds, None where it did
+    not come to that.
     """
 
     id: str
@@ -106,6 +122,20 @@ class Generation:
     error: str | None
     token_ids: tuple[int, ...]
     opening_tokens: int
+    tool_uses: tuple[ToolUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRequest:
+    """A request that was carried out under a key of its sender's. `digest` is that of what was asked, `message_ids` are
+    the messages that came of it, in the order in which they were made, all in one conversation.
+    """
+
+    key: str
+    digest: str
+    conversation_id: str
+    message_ids: tuple[str, ...]
+    created_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
     accounts ─┬─ sessions, account_keys, attachments, personas
               └─ conversations ─┬─ messages (a tree) ─┬─ generations, feedback
                                 │                     └─ message_attachments
-                                ├─ votes
+                                ├─ votes, answered_requests
                                 └─ search_texts (what can be found: see liaoliao.store.search)
 
 Deleting a row deletes what hangs below it, so deleting an account leaves nothing of it. `messages.number` counts
@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from liaoliao.store.columns import Json, Parts, TokenIds, Words
+from liaoliao.store.columns import Json, Parts, TokenIds, ToolUses, Words
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -183,6 +183,7 @@ generations = Table(
     Column("error", Words),
     Column("opening_tokens", Integer, nullable=False),
     Column("token_ids", TokenIds, nullable=False),
+    Column("tool_uses", ToolUses, nullable=False, server_default="[]"),
 )
 
 feedback = Table(
@@ -206,6 +207,23 @@ votes = Table(
     Column("chosen_id", ID, _of("messages"), nullable=False, index=True),
     Column("rejected_id", ID, _of("messages"), index=True),
     Column("created_at", Double, nullable=False),
+    ForeignKeyConstraint(
+        ["conversation_id", "account_id"],
+        ["conversations.id", "conversations.account_id"],
+        ondelete="CASCADE",
+    ),
+)
+
+answered_requests = Table(
+    "answered_requests",
+    metadata,
+    Column("account_id", ID, primary_key=True),
+    Column("scope", ID, primary_key=True),  # the conversation asked about, "" for one that was to be made
+    Column("key", Words, primary_key=True),
+    Column("conversation_id", ID, nullable=False, index=True),
+    Column("digest", String(64), nullable=False),
+    Column("message_ids", Json, nullable=False),
+    Column("created_at", Double, nullable=False, index=True),
     ForeignKeyConstraint(
         ["conversation_id", "account_id"],
         ["conversations.id", "conversations.account_id"],

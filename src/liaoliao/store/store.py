@@ -11,18 +11,24 @@ The methods lie in the modules of what they are about:
     credentials    session tokens and API keys          tree            messages: siblings, never overwritten
     personas       characters to talk to                generations     replies in the making
     attachments    text files                           feedback        thumbs and votes
+    answered       requests that were carried out already
     porting        export and import
 
 All of them are synchronous and safe to call from many threads and processes. Each is one transaction: when it returns,
-what it did is on the disk; when it raises, nothing of it was done. Whatever belongs to an account is asked for with the
-account's id, and is not there for others (NotFoundError). Values that cannot be kept are a DataError, rules about
-accounts a UsageError; StoreError means that the database is full, busy or away, and that the same call may work later.
+what it did is on the disk; when it raises, nothing of it was done. `together` makes one transaction of several calls.
+Whatever belongs to an account is asked for with the account's id, and is not there for others (NotFoundError). Values
+that cannot be kept are a DataError, rules about accounts a UsageError; StoreError means that the database is full, busy
+or away, and that the same call may work later.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from liaoliao.errors import StoreError, UsageError
 from liaoliao.store.accounts import Accounts
+from liaoliao.store.answered import AnsweredRequests
 from liaoliao.store.attachments import Attachments
 from liaoliao.store.conversations import Conversations
 from liaoliao.store.credentials import Credentials
@@ -36,7 +42,16 @@ from liaoliao.store.tree import Tree
 
 
 class Store(
-    Accounts, Credentials, Conversations, Tree, Generations, Opinions, Attachments, Personas, Porting
+    Accounts,
+    Credentials,
+    Conversations,
+    Tree,
+    Generations,
+    Opinions,
+    Attachments,
+    Personas,
+    AnsweredRequests,
+    Porting,
 ):
     """Accounts, conversations and all that hangs on them, in one database."""
 
@@ -61,6 +76,14 @@ class Store(
             database.close()
             raise
         return cls(database)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one transaction of all that this thread asks of the store in the block: on the disk when the block ends,
+        and not done at all when it raises. Keep it short: on SQLite everybody else's writes wait for its end.
+        """
+        with self._database.together():
+            yield
 
     def close(self) -> None:
         """Let go of the database; replies that are still in the making count as left behind from now on."""

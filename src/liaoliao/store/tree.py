@@ -135,6 +135,8 @@ def _attach(
         raise DataError(f"attachment_ids: a {message.role} message has no attachments")
     if len(ids) > MAX_ATTACHED or len(set(ids)) < len(ids):
         raise DataError(f"attachment_ids: at most {MAX_ATTACHED} different ones")
-    for position, row in enumerate(owned_in_order(connection, schema.attachments, ids, account_id)):
+    # held until the end of the transaction, so that nobody takes one for unused
+    files = owned_in_order(connection, schema.attachments, ids, account_id, to_change=True)
+    for position, row in enumerate(files):
         values = {"message_id": message_id, "position": position, "attachment_id": row.id}
         connection.execute(insert(schema.message_attachments).values(**values))

@@ -16,7 +16,7 @@ from typing import Any
 
 from liaoliao.errors import DataError
 from liaoliao.messages import Role
-from liaoliao.store.records import Status, Thumb
+from liaoliao.store.records import Status, Thumb, ToolUse
 
 FORMAT = "liaoliao/1"
 MAX_MESSAGES = 200_000  # of one conversation
@@ -40,6 +40,7 @@ class ExportedGeneration:
     error: str | None = None
     token_ids: tuple[int, ...] = ()
     opening_tokens: int = 0
+    tool_uses: tuple[ToolUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
