@@ -167,6 +167,12 @@ class Stats:
 class Model:
     class engine:  # noqa: N801  (an instance would do; a class is shorter)
         stats = Stats
+        accepting = True
+
+
+class Ended(Model):
+    class engine(Model.engine):  # noqa: N801
+        accepting = False
 
 
 def test_the_engines_figures_are_read_when_asked_for() -> None:
@@ -207,6 +213,11 @@ def test_ready_says_whether_a_request_would_be_taken() -> None:
     app.state.models = {"town": Model()}
     ready = ask(app, "/ready")
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "models": ["town"]})
+    app.state.models["ended"] = Ended()
+    assert ask(app, "/ready").json() == {"status": "ready", "models": ["town"]}
+    del app.state.models["town"]
+    ended = ask(app, "/ready")
+    assert (ended.status_code, ended.json()) == (503, {"status": "unavailable", "models": []})
     app.state.draining = True
     assert ask(app, "/ready").json()["status"] == "draining"
     assert ask(app, "/health").status_code == 200

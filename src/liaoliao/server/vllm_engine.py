@@ -154,6 +154,11 @@ class VllmEngine:
         return self._max_length
 
     @property
+    def accepting(self) -> bool:
+        """Whether requests are taken: not once it drains or was closed."""
+        return self._accepting
+
+    @property
     def vocab_size(self) -> int:
         """Token ids go from 0 to one less."""
         return self._vocab_size

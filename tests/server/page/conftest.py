@@ -1,7 +1,9 @@
 """An app with a page and two scripted models: "scripted" answers at once, "slow" takes its time for each token."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -14,6 +16,7 @@ from liaoliao.text.chat_template import ChatTemplate
 from liaoliao.text.tokenizer import Tokenizer
 from tests.server.conftest import Says, ScriptedEngine
 from tests.server.page.people import database
+from tests.store.postgres import missing, new_database, postgres_server
 
 TOKEN_S = 0.006
 
@@ -45,3 +48,33 @@ def chat(
     quick = replace(served, version="v1")
     yield create_app(Settings(), [quick, slow_model[0]], store=store)
     store.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A running PostgreSQL; tests that need one are skipped where there is none."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, for servers to share."""
+    if request.param == "sqlite":
+        return database(tmp_path)
+    return new_database(request.getfixturevalue("postgres"), "pages")
+
+
+@pytest.fixture
+def two(
+    shared: str, served: ServedModel, slow_model: tuple[ServedModel, Says]
+) -> Iterator[tuple[FastAPI, FastAPI]]:
+    """Two servers on one database."""
+    models = [replace(served, version="v1"), slow_model[0]]
+    with ExitStack() as stack:
+        stores = [stack.enter_context(Store.open(shared)) for _ in range(2)]
+        first, second = (create_app(Settings(), models, store=store) for store in stores)
+        yield first, second

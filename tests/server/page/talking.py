@@ -10,7 +10,8 @@ visit(app, scene)
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -63,9 +64,12 @@ class Page:
         """A new conversation."""
         return await self.post("/conversations", fields)
 
-    async def say(self, talk: str, text: str, parent: str | None = None, **more: Any) -> Any:
+    async def say(
+        self, talk: str, text: str, parent: str | None = None, *, headers: Any = None, **more: Any
+    ) -> Any:
         """Say something in it."""
-        return await self.post(f"/conversations/{talk}/messages", {"text": text, "parent_id": parent, **more})
+        body = {"text": text, "parent_id": parent, **more}
+        return await self.post(f"/conversations/{talk}/messages", body, headers=headers)
 
     async def end(self, message_id: str) -> Any:
         """An answer when it is over."""
@@ -80,13 +84,23 @@ class Page:
 
 def visit(app: FastAPI, scene: Callable[[Page], Awaitable[T]]) -> T:
     """Play a scene at the page of an app."""
+    return visit_all([app], scene)
+
+
+def visit_all(apps: Sequence[FastAPI], scene: Callable[..., Awaitable[T]]) -> T:
+    """Play a scene at the pages of several apps, which it is given one after the other."""
 
     async def play() -> T:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=OWN) as client:
-            return await asyncio.wait_for(scene(Page(app, client)), 3 * WAIT_S)
+        async with AsyncExitStack() as stack:
+            pages = [Page(app, await stack.enter_async_context(_client(app))) for app in apps]
+            return await asyncio.wait_for(scene(*pages), 3 * WAIT_S)
 
     return asyncio.run(play())
+
+
+def _client(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=OWN)
 
 
 async def wait_until(true: Callable[[], object]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from liaoliao.server.served import ServedModel
 from liaoliao.store import Store
@@ -299,3 +300,45 @@ def test_alone_one_can_forget_everything(served: ServedModel, tmp_path: Path) ->
         after = ask(app, "/api/me").json()["account"]
         assert after["name"] == "owner" and after["id"] != before.id
         assert store.conversations(after["id"]) == []
+
+
+def change_password_after(
+    monkeypatch: pytest.MonkeyPatch, method: str, person: Person, new: str = ANOTHER
+) -> None:
+    """Let somebody change the password when this method of the store has just shown that it is right."""
+    real = getattr(Store, method)
+
+    def then_changed(store: Store, *args: Any) -> Any:
+        found = real(store, *args)
+        monkeypatch.setattr(Store, method, real)
+        store.set_password(person.id, None, new)
+        return found
+
+    monkeypatch.setattr(Store, method, then_changed)
+
+
+def num_sessions(app: FastAPI) -> int:
+    with app.state.store._database.read() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM sessions")).scalar())
+
+
+def test_a_login_with_a_password_that_is_changed_meanwhile_is_none(
+    app: FastAPI, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_password_after(monkeypatch, "verify_password", anna)
+    refused = log_in(app)
+    assert refused.status_code == 401 and failure(refused)["code"] == "wrong_password"
+    assert "set-cookie" not in refused.headers and num_sessions(app) == 1, "the admin's"
+    assert log_in(app, password=ANOTHER).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["verify_password", "set_password"])
+def test_of_two_who_change_a_password_the_last_one_has_it(
+    app: FastAPI, anna: Person, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Who knew the old one, and was faster or slower, is out."""
+    change_password_after(monkeypatch, method, anna, "a third long password")
+    late = anna.ask("/api/password", method="POST", json={"old": PASSWORD, "new": ANOTHER})
+    assert late.status_code in (400, 401) and "set-cookie" not in late.headers and num_sessions(app) == 1
+    assert log_in(app, password=ANOTHER).status_code == 401
+    assert log_in(app, password="a third long password").status_code == 200

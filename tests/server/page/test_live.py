@@ -118,8 +118,8 @@ def test_the_first_words_are_saved_at_once_and_then_every_so_often(
     saved: list[tuple[float, str, int]] = []
     save = Store.save_partial
 
-    def noted(store: Store, message_id: str, message: Message, token_ids: tuple[int, ...]) -> None:
-        save(store, message_id, message, token_ids)
+    def noted(store: Store, message_id: str, message: Message, token_ids: tuple[int, ...], uses: Any) -> None:
+        save(store, message_id, message, token_ids, uses)
         saved.append(
             (asyncio.run_coroutine_threadsafe(now(), loops[0]).result(), message.text, len(token_ids))
         )

@@ -192,6 +192,25 @@ def test_a_branch_begins_as_its_answer_did(chat: FastAPI, says: Says) -> None:
     visit(chat, scene)
 
 
+def test_an_answer_goes_on_where_it_ended(chat: FastAPI, says: Says) -> None:
+    """Another token is chosen in the place of the one that ended it."""
+    tokenizer = says.tokenizer
+    says.text("the cat", " the mat")
+
+    async def scene(page: Page) -> None:
+        talk = await page.begin()
+        first = await page.exchange(talk["id"], "what?")
+        ids = page.store.node(page.account_id, first["id"]).generation.token_ids  # type: ignore[union-attr]
+        other = tokenizer.encode(" sat")[0]
+        place = {"token_index": len(ids), "token_id": other}
+        [branch] = (await page.post(f"/messages/{first['id']}/branch", place))["answers"]
+        end = await page.end(branch["id"])
+        assert (end["status"], end["text"]) == ("done", "the cat" + tokenizer.decode([other]) + " the mat")
+        assert says.requests[1].token_ids == (*says.requests[0].token_ids, *ids, other)
+
+    visit(chat, scene)
+
+
 def _newer(page: Page) -> ServedModel:
     served: ServedModel = page.app.state.models["scripted"]
     return replace(served, version="v2")

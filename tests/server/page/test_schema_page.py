@@ -16,7 +16,7 @@ from tests.server.page.people import page
 from tests.server.test_schema import CHECKS, operations
 
 EXAMPLES = 4
-REFUSALS = {400, 404, 409, 413}
+REFUSALS = {400, 404, 409, 413, 422}
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,22 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liaoliao.engine.request import Request, SamplingParams, TokenEvent
 from liaoliao.errors import ContextLengthError, OverloadedError, RequestError, UsageError
+from liaoliao.server.app import create_app
 from liaoliao.server.failures import ApiError
 from liaoliao.server.replicas import front as front_module
 from liaoliao.server.replicas.front import ReplicatedEngine
 from liaoliao.server.replicas.wire import ReplicaLostError
-from liaoliao.server.served import ServedEngine
+from liaoliao.server.served import ServedEngine, ServedModel
+from liaoliao.server.settings import Settings
 from tests.engine.fake_runner import FakeRunner
 from tests.engine.models import prompts
 from tests.server.replicas.local import LocalReplica, fronted, greedy, until
@@ -210,6 +214,35 @@ def test_nobody_up_is_overload_until_one_is_back_and_counts_go_on() -> None:
             await collect(front, Request((1, 2, 3), greedy(7)))
             await until(lambda: front.stats().generated_tokens == 17)
             assert front.stats().prompt_tokens == 6
+
+    asyncio.run(main())
+
+
+def test_ready_is_no_while_no_replica_is_up_and_yes_again_when_one_is_back(served: ServedModel) -> None:
+    async def main() -> None:
+        a, b = LocalReplica(FakeRunner), LocalReplica(FakeRunner)
+        async with fronted(a, b) as front:
+            app = create_app(Settings(), [replace(served, engine=front)])
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+
+                async def ready() -> tuple[int, str]:
+                    response = await client.get("/ready")
+                    return response.status_code, response.json()["status"]
+
+                assert await ready() == (200, "ready")
+                a.kill()
+                await until(lambda: front.num_up == 1)
+                assert await ready() == (200, "ready")
+                b.kill()
+                await until(lambda: front.num_up == 0)
+                assert await ready() == (503, "unavailable")
+                await asyncio.to_thread(a.served.close)
+                a.start()
+                await until(lambda: front.num_up == 1)
+                assert await ready() == (200, "ready")
+                assert await front.drain(1.0)
+                assert await ready() == (503, "unavailable")
 
     asyncio.run(main())
 

@@ -7,11 +7,13 @@
     conversations, messages, live, making           talk, and answers that go on when nobody listens
     xray, runs, models, following                   what happens inside; models that change while they are served
     files                                           the page itself
+    tidying                                         what nobody needs any more
 
 Errors are the envelopes of everywhere, bodies are strict. `door.Door`, which `protect.install` puts before all of /api,
 decides who asks.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,10 +34,10 @@ from liaoliao.server.page import (
 )
 from liaoliao.server.page.door import Entry
 from liaoliao.server.page.files import PageFiles, install_files
-from liaoliao.server.page.following import install_following
+from liaoliao.server.page.following import following_life
 from liaoliao.server.page.live import install_live
-from liaoliao.server.page.loading import LoadOptions
 from liaoliao.server.page.throttle import Attempts
+from liaoliao.server.page.tidying import keep_tidy
 from liaoliao.server.settings import Settings
 from liaoliao.store import Store
 
@@ -44,9 +46,9 @@ _ROUTES = (
 )  # fmt: skip
 
 
-def install_page(app: FastAPI, settings: Settings, store: Store, loading: LoadOptions | None = None) -> Entry:
+def install_page(app: FastAPI, settings: Settings, store: Store) -> Entry:
     """Put the page's routes and files into an app, and what they stand on into `app.state`; returns what decides who
-    may enter. Needs `app.state.models`; `loading` says how models that come later are loaded.
+    may enter. Needs `app.state.models` and `app.state.following`.
 
     `app.state.setup_code` is the word with which the first account of many is made.
     """
@@ -54,9 +56,6 @@ def install_page(app: FastAPI, settings: Settings, store: Store, loading: LoadOp
     app.state.attempts, app.state.setup_code = Attempts(), secrets.token_urlsafe(12)
     app.state.page_files = files = PageFiles()
     install_live(app, settings, store)
-    install_following(
-        app, loading or LoadOptions(max_running=settings.max_running, max_waiting=settings.max_waiting)
-    )
     for routes in _ROUTES:
         app.include_router(routes.router)
     install_files(app, files)
@@ -66,9 +65,10 @@ def install_page(app: FastAPI, settings: Settings, store: Store, loading: LoadOp
 @asynccontextmanager
 async def page_life(app: FastAPI) -> AsyncIterator[None]:
     """What runs beside the requests, while the app does."""
-    await app.state.following.start()
-    try:
-        yield
-    finally:
-        await app.state.live.drain(app.state.settings.drain_timeout_s)  # answers need their engines
-        await app.state.following.close()
+    async with following_life(app):
+        tidying = asyncio.create_task(keep_tidy(app.state.store))
+        try:
+            yield
+        finally:
+            tidying.cancel()
+            await app.state.live.drain(app.state.settings.drain_timeout_s)  # answers need their engines

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from liaoliao import __version__
+from liaoliao.errors import NotFoundError, UsageError
 from liaoliao.server.body import StrictRoute
 from liaoliao.server.failures import ApiError
 from liaoliao.server.openai import Wire
@@ -208,8 +209,7 @@ async def logout(request: Request, response: Response) -> Done:
 async def password(body: NewPassword, caller: CallerDep, request: Request, response: Response) -> Done:
     """Change one's password; every other session of the account ends."""
     account = await _verified(caller.account.name, body.old, request)
-    await in_store(_store(request).set_password, account.id, None, body.new)
-    await in_store(_store(request).end_sessions, account.id)
+    account = await in_store(_store(request).set_password, account.id, body.old, body.new)
     await _begin(account, request, response)
     return Done()
 
@@ -314,9 +314,13 @@ async def _verified(name: str, password: str, request: Request) -> Account:
     async with attempts.at(name, address_of(request.scope, _settings(request))) as attempt:
         account = await in_store(_store(request).verify_password, name, password)
         if account is None or account.disabled:
-            raise ApiError("The name or the password is wrong.", status=401, code="wrong_password")
+            raise _wrong_password()
         attempt.succeeded()
     return account
+
+
+def _wrong_password() -> ApiError:
+    return ApiError("The name or the password is wrong.", status=401, code="wrong_password")
 
 
 async def _check_code(given: str | None, request: Request) -> None:
@@ -333,10 +337,17 @@ async def _check_code(given: str | None, request: Request) -> None:
 
 
 async def _begin(account: Account, request: Request, response: Response) -> None:
-    """A new session in the place of the one that the request carries."""
-    settings = _settings(request)
+    """A new session in the place of the one that the request carries, for who has shown the password that `account`
+    had. Raises ApiError 401 where it has been changed since.
+    """
+    settings, create = _settings(request), _store(request).create_session
     await _end_carried(request)
-    token, _ = await in_store(_store(request).create_session, account.id, settings.session_lifetime_s)
+    try:
+        token, _ = await in_store(
+            create, account.id, settings.session_lifetime_s, password_stamp=account.password_stamp
+        )
+    except (NotFoundError, UsageError) as error:
+        raise _wrong_password() from error
     set_session(response, settings, token)
 
 

@@ -1,9 +1,10 @@
 """/api/conversations: the list, and one conversation with its whole tree.
 
-POST  /api/conversations  {"persona_id": "01K…"}      ->  201, with the persona's greeting in it
+POST  /api/conversations  {"persona_id": "01K…"}      ->  201, with the persona's greeting in it (see also `once`)
 PATCH /api/conversations/{id}  {"title": "Ferries"}   ->  the conversation without its messages
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,6 +17,7 @@ from liaoliao.server.openai import Wire
 from liaoliao.server.openai_shapes import FAILURES, Shape
 from liaoliao.server.page.access import CallerDep
 from liaoliao.server.page.live import Live
+from liaoliao.server.page.once import KeyDep, Once, carried_out, messages_of, once_of
 from liaoliao.server.page.prompts import greeting
 from liaoliao.server.page.sampling import TalkSettings
 from liaoliao.server.page.views import ConversationView, SummaryView, conversation_view, summary_view
@@ -76,10 +78,12 @@ async def conversations(
 
 
 @router.post("/conversations", status_code=201)
-async def new_conversation(body: NewConversation, caller: CallerDep, request: Request) -> ConversationView:
+async def new_conversation(
+    body: NewConversation, caller: CallerDep, request: Request, key: KeyDep
+) -> ConversationView:
     """Begin one. A persona may have the first word."""
-    live = _live(request)
-    conversation, nodes = await in_store(_create, live.store, caller.account, body)
+    live, once = _live(request), once_of(request, key, body)
+    conversation, nodes = await in_store(_create_once, live.store, caller.account, body, once)
     return conversation_view(conversation, await live.views(caller.account.id, nodes))
 
 
@@ -105,6 +109,19 @@ async def delete(conversation_id: str, caller: CallerDep, request: Request) -> R
     await live.stop_conversation(account_id, conversation_id)
     await in_store(live.store.delete_conversation, account_id, conversation_id)
     return Response(status_code=204)
+
+
+def _create_once(
+    store: Store, account: Account, body: NewConversation, once: Once | None
+) -> tuple[Conversation, Sequence[Node]]:
+    """The new conversation and its messages, all at once; or what came of the same request before."""
+    with store.together():
+        if (done := carried_out(store, account.id, "", once, alone=True)) is not None:
+            return store.conversation(account.id, done.conversation_id), messages_of(store, account.id, done)
+        made, nodes = _create(store, account, body)
+        if once is not None:
+            store.keep_answered(account.id, "", once.key, once.digest, made.id, [node.id for node in nodes])
+    return made, nodes
 
 
 def _create(store: Store, account: Account, body: NewConversation) -> tuple[Conversation, list[Node]]:

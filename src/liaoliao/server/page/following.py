@@ -15,8 +15,8 @@ Models of runs take memory only while somebody talks to them: a few at once, the
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -255,6 +255,16 @@ def install_following(app: FastAPI, options: LoadOptions | None = None) -> Follo
     following = Following(app, options or LoadOptions())
     app.state.following = following
     return following
+
+
+@asynccontextmanager
+async def following_life(app: FastAPI) -> AsyncIterator[None]:
+    """Names are followed while the app runs."""
+    await app.state.following.start()
+    try:
+        yield
+    finally:
+        await app.state.following.close()
 
 
 async def pick_model(app: FastAPI, model_id: str, *, may_load: bool = False) -> ServedModel:

@@ -10,6 +10,9 @@
 
 An answer is forgotten here as soon as the store has all of it: from then on its only event is its end, made from what
 is stored. So memory holds what is running, and nothing else.
+
+Other servers may share the database. What one of them makes is shown here as it comes into the store, its words in
+pieces of half a second; it is stopped here by way of the store, too.
 """
 
 import asyncio
@@ -23,6 +26,7 @@ from fastapi import FastAPI
 from liaoliao.errors import NotFoundError
 from liaoliao.server.failures import ApiError, overloaded, rate_limited
 from liaoliao.server.page.making import SAVE_EVERY_S, Event, Making
+from liaoliao.server.page.once import Turns
 from liaoliao.server.page.prompts import Plan
 from liaoliao.server.page.views import MessageView, message_view
 from liaoliao.server.page.work import in_store
@@ -57,6 +61,7 @@ class Live:
         self.store, self.max_per_account, self.save_every_s = store, max_per_account, save_every_s
         self._making: dict[str, Making] = {}  # by message id
         self._starting: dict[asyncio.Future[None], tuple[str, int]] = {}  # of which account, how many
+        self.turns = Turns()
         self._closed = False
         self._draining: asyncio.Task[bool] | None = None
 
@@ -108,6 +113,17 @@ class Live:
         """Whether this message is being made now."""
         return message_id in self._making
 
+    async def refuse_running(self, account_id: str, message_id: str | None) -> None:
+        """ApiError 409 where a message is still being written, so that nothing can be built on it yet.
+
+        Raises NotFoundError for a message that is not there or not the account's.
+        """
+        if message_id is None:
+            return
+        await self.check(account_id, message_id)
+        if self.is_running(message_id) or await in_store(self.store.is_made_elsewhere, message_id):
+            raise ApiError("This answer is still being written; stop it first.", status=409, code="busy")
+
     async def check(self, account_id: str, message_id: str) -> None:
         """Raises NotFoundError for a message that is not there or not the account's."""
         if (making := self._making.get(message_id)) is not None:
@@ -119,9 +135,11 @@ class Live:
         """A message with what has been said so far."""
         if (making := await self._find(account_id, node)) is not None:
             return message_view(making.as_it_stands(), seq=making.seq)
-        if node.status == "running":  # it has ended since it was read, or whoever made it is no more
-            node = await in_store(self.store.node, account_id, node.id)
-        return message_view(node)
+        if node.status != "running":
+            return message_view(node)
+        elsewhere = await in_store(self.store.is_made_elsewhere, node.id)
+        node = await in_store(self.store.node, account_id, node.id)  # it may have ended since it was read
+        return message_view(node, elsewhere=elsewhere)
 
     async def views(self, account_id: str, nodes: Iterable[Node]) -> list[MessageView]:
         """Messages with what has been said so far."""
@@ -130,7 +148,8 @@ class Live:
     async def follow(
         self, account_id: str, message_id: str, after: int = 0
     ) -> AsyncGenerator[tuple[int, Event], None]:
-        """The events of an answer from number `after` on, to the last; of one that is over just the last.
+        """The events of an answer from number `after` on, to the last; of one that is over just the last. Of one that
+        another server makes, numbers count the characters that were told.
 
         Raises NotFoundError for a message that is not there or not the account's.
         """
@@ -138,13 +157,28 @@ class Live:
         if making is None:
             node = await in_store(self.store.node, account_id, message_id)
             making = await self._find(account_id, node)
-            if making is None:
-                yield max(after, 0) + 1, _last_event(await self.view(account_id, node))
-                return
-        _check_owner(making, account_id)
-        async with aclosing(making.follow(after)) as events:
+        if making is not None:
+            _check_owner(making, account_id)
+        events = self._read_along(account_id, message_id, after) if making is None else making.follow(after)
+        async with aclosing(events):
             async for numbered in events:
                 yield numbered
+
+    async def _read_along(
+        self, account_id: str, message_id: str, after: int
+    ) -> AsyncGenerator[tuple[int, Event], None]:
+        """What comes into the store of an answer that is not made here, until it is over."""
+        told = max(after, 0)
+        while True:
+            node = await in_store(self.store.node, account_id, message_id)
+            view = await self.view(account_id, node)
+            if view.status != "running":
+                yield told + 1, _last_event(view)
+                return
+            for kind, words in _beyond(view, told):
+                told += len(words)
+                yield told, {"type": kind, "text": words}
+            await asyncio.sleep(self.save_every_s)
 
     async def _find(self, account_id: str, node: Node) -> Making | None:
         """The maker of a node, also where it is only about to start."""
@@ -165,6 +199,8 @@ class Live:
         if making is not None:
             _check_owner(making, account_id)
             await self._stop([making], within_s=_STOPPING_S)
+        elif await in_store(self.store.is_made_elsewhere, message_id):
+            await in_store(self.store.stop_generation, account_id, message_id)
         return await self.view(account_id, await in_store(self.store.node, account_id, message_id))
 
     async def stop_conversation(self, account_id: str, conversation_id: str) -> None:
@@ -220,7 +256,8 @@ def _last_event(message: MessageView) -> Event:
     return {"type": "failed", "message": message.model_dump(), "error": {"message": told}}
 
 
-def running_is_busy(live: Live, message_id: str | None) -> None:
-    """ApiError 409 where a message is still being written, so that nothing can be built on it yet."""
-    if message_id is not None and live.is_running(message_id):
-        raise ApiError("This answer is still being written; stop it first.", status=409, code="busy")
+def _beyond(view: MessageView, told: int) -> Iterator[tuple[str, str]]:
+    """What a view holds beyond its first `told` characters: thoughts, and then words."""
+    of_text = max(0, told - len(view.reasoning))
+    pieces = {"reasoning": view.reasoning[told:], "text": view.text[of_text:]}
+    return ((kind, words) for kind, words in pieces.items() if words)

@@ -21,15 +21,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from liaoliao.errors import LiaoError, NotFoundError, StoreError, UsageError
-from liaoliao.messages import Message, ToolCall
+from liaoliao.messages import Message
 from liaoliao.server.failures import as_api_error
+from liaoliao.server.page.overheard import Overheard
 from liaoliao.server.page.prompts import Plan
 from liaoliao.server.page.views import message_view
 from liaoliao.server.page.work import in_store
-from liaoliao.server.reply import ReplyDone, ReplyReasoning, ReplyText, ReplyToolCall, reply
+from liaoliao.server.reply import ReplyDone, ReplyEvent, ReplyReasoning, ReplyText, reply
 from liaoliao.server.served import Charge, free_of_charge
 from liaoliao.store import Store
-from liaoliao.store.records import Node, Status
+from liaoliao.store.records import Node, Status, ToolUse
 
 Event: TypeAlias = Mapping[str, Any]
 
@@ -69,7 +70,7 @@ class Making:
         self._store, self._charge, self._every_s = store, charge, save_every_s
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._calls: dict[int, ToolCall] = {}
+        self._tool_uses: dict[str, ToolUse] = {}  # by their ids
         self._token_ids: list[int] = []
         self._num_prompt = self._num_made = 0
         self._began = time.monotonic()
@@ -103,13 +104,18 @@ class Making:
     @property
     def message(self) -> Message:
         """What has been said so far."""
-        return Message.assistant(
-            "".join(self._text), reasoning="".join(self._reasoning), tool_calls=self._calls.values()
-        )
+        return Message.assistant("".join(self._text), reasoning="".join(self._reasoning))
+
+    @property
+    def tool_uses(self) -> tuple[ToolUse, ...]:
+        """The tools that have been run so far, those that run now among them."""
+        return tuple(self._tool_uses.values())
 
     def as_it_stands(self) -> Node:
-        """The node with what has been said so far."""
-        return replace(self.node, message=self.message)
+        """The node with what has been said and used so far."""
+        assert self.node.generation is not None, "it is being made here"
+        made = replace(self.node.generation, tool_uses=self.tool_uses)
+        return replace(self.node, message=self.message, generation=made)
 
     async def follow(self, after: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
         """Events with numbers above `after` as they come, to the last; pieces of text that are there already come as
@@ -154,6 +160,7 @@ class Making:
     async def _speak(self) -> ReplyDone:
         waiting = asyncio.get_running_loop().call_later(_WAITING_AFTER_S, self._tell_waiting)
         served, job = self.plan.served, self.plan.job
+        served = replace(served, tools=Overheard(served.tools, self._use))
         try:
             async with aclosing(
                 reply(served, job, charge=self._count, on_token=self._token_ids.append)
@@ -167,8 +174,10 @@ class Making:
             waiting.cancel()
         raise AssertionError("a reply ends in ReplyDone")
 
-    def _take(self, event: ReplyText | ReplyReasoning | ReplyToolCall) -> None:
-        """Add a piece to what has been said, and tell of it."""
+    def _take(self, event: ReplyEvent) -> None:
+        """Add a piece to what has been said, and tell of it. Calls are none: no job of the page's has tools but the
+        model's own, which `_use` hears of.
+        """
         match event:
             case ReplyText(text) if text:
                 self._text.append(text)
@@ -176,10 +185,15 @@ class Making:
             case ReplyReasoning(text) if text:
                 self._reasoning.append(text)
                 self._tell({"type": "reasoning", "text": text})
-            case ReplyToolCall(index, id, name, more):
-                before = self._calls.get(index, ToolCall(id, name, ""))
-                self._calls[index] = replace(before, arguments=before.arguments + more)
-                self._tell({"type": "tool_call", "index": index, "id": id, "name": name, "arguments": more})
+
+    def _use(self, use: ToolUse) -> None:
+        """A tool begins to run, or has run; the one who listens adds up arguments, so those come once."""
+        if self._said_all.is_set():  # stopped meanwhile: nobody waits for the tool any more
+            return
+        arguments = "" if use.id in self._tool_uses else use.arguments
+        self._tool_uses[use.id] = use
+        place = {"index": list(self._tool_uses).index(use.id), "id": use.id, "name": use.name}
+        self._tell({"type": "tool_call", **place, "arguments": arguments, "result": use.result})
 
     def _count(self, num_tokens: int) -> None:
         """Tokens were used: first all of the prompt, then one by one those of the reply."""
@@ -240,8 +254,9 @@ class Making:
             if self._said_all.is_set():
                 return
             try:
-                await in_store(self._store.save_partial, self.node.id, self.message, tuple(self._token_ids))
-            except NotFoundError:  # the conversation was deleted meanwhile
+                parts = self.message, tuple(self._token_ids), self.tool_uses
+                await in_store(self._store.save_partial, self.node.id, *parts)
+            except (NotFoundError, UsageError):  # it was deleted meanwhile, or stopped by another server
                 self.stop()
                 return
             except StoreError as error:  # a full disk, a lost database: the next time may do
@@ -281,5 +296,11 @@ class Making:
             finish_reason=done.finish_reason if done else None,
             error=end.error,
             token_ids=done.token_ids if done else tuple(self._token_ids),
+            tool_uses=sorted(self.tool_uses, key=_number),
             opening_tokens=len(self.plan.job.opening),
         )
+
+
+def _number(use: ToolUse) -> tuple[int, str]:
+    """In which order the model called: `text.parse` counts calls in their ids, while threads begin as they like."""
+    return len(use.id), use.id

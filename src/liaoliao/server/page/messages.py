@@ -4,7 +4,8 @@
     GET  /api/messages/{answer}/events                                           ->  SSE: text, text, ..., done
 
 A tree only grows: an edited question and an answer written anew are siblings of what they improve on. The answer is
-made whether anybody listens or not (`live`); listening again with the number of the last event goes on from there.
+made whether anybody listens or not (`live`); listening again with the number of the last event goes on from there. What
+makes messages takes an `Idempotency-Key` (`once`), so that it can safely be asked again.
 """
 
 from contextlib import aclosing
@@ -19,8 +20,19 @@ from liaoliao.server.failures import ApiError
 from liaoliao.server.openai import Wire
 from liaoliao.server.openai_shapes import FAILURES, Shape
 from liaoliao.server.page.access import Caller, CallerDep
-from liaoliao.server.page.answering import Shown, answer_again, begin, beside, node_and_conversation, say
-from liaoliao.server.page.live import Live, running_is_busy
+from liaoliao.server.page.answering import (
+    Draft,
+    Shown,
+    Words,
+    answer_again,
+    begin,
+    beside,
+    keep,
+    node_and_conversation,
+    say,
+)
+from liaoliao.server.page.live import Live
+from liaoliao.server.page.once import KeyDep, Once, once_of
 from liaoliao.server.page.prompts import branch_plan, continue_plan
 from liaoliao.server.page.views import MessageView
 from liaoliao.server.page.work import in_store
@@ -95,16 +107,19 @@ async def _find(request: Request, caller: Caller, message_id: str) -> tuple[Node
 
 
 @router.post("/conversations/{conversation_id}/messages", status_code=201)
-async def say_something(conversation_id: str, body: Say, caller: CallerDep, request: Request) -> Said:
+async def say_something(
+    conversation_id: str, body: Say, caller: CallerDep, request: Request, key: KeyDep
+) -> Said:
     """Say something, and let the model answer."""
     if not (body.text.strip() or body.attachment_ids):
         raise ApiError("There are no words in this message.", param="text", code="no_words")
     conversation = await in_store(_live(request).store.conversation, caller.account.id, conversation_id)
-    running_is_busy(_live(request), body.parent_id)
+    await _live(request).refuse_running(caller.account.id, body.parent_id)
     return _said(
         await begin(
             request, caller, conversation, body.num_answers,
             lambda desk: say(desk, body.text, body.parent_id, body.attachment_ids, body.num_answers),
+            once=once_of(request, key, body),
         )
     )  # fmt: skip
 
@@ -118,56 +133,64 @@ async def message(message_id: str, caller: CallerDep, request: Request) -> Messa
 
 @router.post("/messages/{message_id}/regenerate", status_code=201)
 async def regenerate(
-    message_id: str, caller: CallerDep, request: Request, body: NothingMore | None = None
+    message_id: str, caller: CallerDep, request: Request, key: KeyDep, body: NothingMore | None = None
 ) -> Answers:
     """One more answer beside this one, or below this message of the user."""
     node, conversation = await _find(request, caller, message_id)
-    shown = await begin(request, caller, conversation, 1, lambda desk: answer_again(desk, node))
-    return Answers(answers=shown.answers)
+    once = once_of(request, key)
+    shown = await begin(request, caller, conversation, 1, lambda desk: answer_again(desk, node), once=once)
+    return Answers(answers=shown.messages)
 
 
 @router.post("/messages/{message_id}/continue", status_code=201)
 async def go_on(
-    message_id: str, caller: CallerDep, request: Request, body: NothingMore | None = None
+    message_id: str, caller: CallerDep, request: Request, key: KeyDep, body: NothingMore | None = None
 ) -> Answers:
     """Go on with this answer, in a sibling that has its words and more."""
     node, conversation = await _find_answer(request, caller, message_id)
     shown = await begin(
-        request, caller, conversation, 1, lambda desk: beside(desk, node, continue_plan(desk, node))
-    )
-    return Answers(answers=shown.answers)
+        request, caller, conversation, 1,
+        lambda desk: beside(node, continue_plan(desk, node)),
+        once=once_of(request, key),
+    )  # fmt: skip
+    return Answers(answers=shown.messages)
 
 
 @router.post("/messages/{message_id}/branch", status_code=201)
-async def branch(message_id: str, body: Branch, caller: CallerDep, request: Request) -> Answers:
+async def branch(message_id: str, body: Branch, caller: CallerDep, request: Request, key: KeyDep) -> Answers:
     """Another answer, that begins as this one but for one token."""
     node, conversation = await _find_answer(request, caller, message_id)
     model = node.generation.model if node.generation else None
     shown = await begin(
         request, caller, conversation, 1,
-        lambda desk: beside(desk, node, branch_plan(desk, node, body.token_index, body.token_id)),
-        model=model,
+        lambda desk: beside(node, branch_plan(desk, node, body.token_index, body.token_id)),
+        model=model, once=once_of(request, key, body),
     )  # fmt: skip
-    return Answers(answers=shown.answers)
+    return Answers(answers=shown.messages)
 
 
 @router.post("/messages/{message_id}/edit", status_code=201)
-async def edit(message_id: str, body: Edit, caller: CallerDep, request: Request) -> Said | Edited:
+async def edit(
+    message_id: str, body: Edit, caller: CallerDep, request: Request, key: KeyDep
+) -> Said | Edited:
     """Other words: a question is asked anew with them; an answer stands corrected by them."""
     node, conversation = await _find(request, caller, message_id)
     if not body.text.strip():
         raise ApiError("There are no words in this message.", param="text", code="no_words")
+    once = once_of(request, key, body)
     if node.role == "assistant":
-        return Edited(message=await _better(request, caller, node, body.text))
+        return Edited(message=await _better(request, caller, (node, conversation), body.text, once))
     if node.role != "user":
         raise ApiError("Only what was said by the user or the assistant can be edited.", code="not_editable")
-    running_is_busy(_live(request), node.parent_id)
+    await _live(request).refuse_running(caller.account.id, node.parent_id)
     files = [attachment.id for attachment in node.attachments]
     return _said(
         await begin(
-            request, caller, conversation, 1, lambda desk: say(desk, body.text, node.parent_id, files, 1)
+            request, caller, conversation, 1,
+            lambda desk: say(desk, body.text, node.parent_id, files, 1),
+            once=once,
         )
-    )
+    )  # fmt: skip
 
 
 @router.post("/messages/{message_id}/stop")
@@ -205,21 +228,21 @@ async def _find_answer(request: Request, caller: Caller, message_id: str) -> tup
     node, conversation = await _find(request, caller, message_id)
     if node.role != "assistant":
         raise ApiError("This is no answer of the assistant.", code="no_answer")
-    running_is_busy(_live(request), node.id)
+    await _live(request).refuse_running(caller.account.id, node.id)
     return node, conversation
 
 
-async def _better(request: Request, caller: Caller, node: Node, text: str) -> MessageView:
+async def _better(
+    request: Request, caller: Caller, found: tuple[Node, Conversation], text: str, once: Once | None
+) -> MessageView:
     """Store what a person would rather have heard, as a sibling that remembers of what."""
-    live = _live(request)
-    running_is_busy(live, node.id)
-    better = await in_store(
-        live.store.add_message, caller.account.id, node.conversation_id, Message.assistant(text), node.parent_id,
-        edited_from=node.id,
-    )  # fmt: skip
-    return await live.view(caller.account.id, better)
+    live, (node, conversation) = _live(request), found
+    await live.refuse_running(caller.account.id, node.id)
+    draft = Draft(node.parent_id, words=Words(Message.assistant(text), edited_from=node.id))
+    begun = await in_store(keep, live.store, caller.account.id, conversation, draft, once)
+    return await live.view(caller.account.id, begun.nodes[0])
 
 
 def _said(shown: Shown) -> Said:
-    assert shown.user is not None, "something was said"
-    return Said(user=shown.user, answers=shown.answers, title=shown.title)
+    user, *answers = shown.messages
+    return Said(user=user, answers=answers, title=shown.title)

@@ -5,7 +5,7 @@
 All names are always there, null where there is nothing. Times are Unix seconds, durations seconds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from pydantic import JsonValue
@@ -27,11 +27,12 @@ PROMPT: Final = "prompt"  # what of a generation's params is about the prompt (p
 
 
 class CallView(Shape):
-    """A call of a tool; `arguments` is a JSON text."""
+    """A call of a tool; `arguments` is a JSON text. `result` is null where the tool has not answered."""
 
     id: str
     name: str
     arguments: str
+    result: str | None
 
 
 class AttachmentView(Shape):
@@ -125,9 +126,11 @@ class PersonaView(Shape):
     created_at: float
 
 
-def message_view(node: Node, *, seq: int | None = None) -> MessageView:
-    """A message. One that is said to be running, with no events (`seq`) of its own here, has lost its maker."""
-    message, lost = node.message, node.status == "running" and seq is None
+def message_view(node: Node, *, seq: int | None = None, elsewhere: bool = False) -> MessageView:
+    """A message. One that is said to be running, with no events (`seq`) of its own here and no other server that makes
+    it (`elsewhere`), has lost its maker.
+    """
+    message, lost = node.message, node.status == "running" and seq is None and not elsewhere
     return MessageView(
         id=node.id,
         conversation_id=node.conversation_id,
@@ -135,7 +138,7 @@ def message_view(node: Node, *, seq: int | None = None) -> MessageView:
         role=node.role,
         text=message.text,
         reasoning=message.reasoning,
-        tool_calls=[CallView(id=c.id, name=c.name, arguments=c.arguments) for c in message.tool_calls],
+        tool_calls=list(_calls(node)),
         status="interrupted" if lost else node.status,
         created_at=node.created_at,
         edited_from=node.edited_from,
@@ -144,6 +147,14 @@ def message_view(node: Node, *, seq: int | None = None) -> MessageView:
         generation=generation_view(node.generation) if node.generation else None,
         seq=seq,
     )
+
+
+def _calls(node: Node) -> Iterator[CallView]:
+    """The tools that were run for an answer; and calls in it that somebody else was to answer (it was imported)."""
+    for use in node.generation.tool_uses if node.generation else ():
+        yield CallView(id=use.id, name=use.name, arguments=use.arguments, result=use.result)
+    for call in node.message.tool_calls:
+        yield CallView(id=call.id, name=call.name, arguments=call.arguments, result=None)
 
 
 def attachment_view(attachment: Attachment) -> AttachmentView:

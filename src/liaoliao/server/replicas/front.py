@@ -96,6 +96,11 @@ class ReplicatedEngine:
         """Replicas that answer."""
         return sum(place.up for place in self._places)
 
+    @property
+    def accepting(self) -> bool:
+        """Whether requests are taken: not while it drains, nor while no replica is up."""
+        return self._accepting and self.num_up > 0
+
     async def stream(self, request: Request) -> AsyncGenerator[TokenEvent, None]:
         """The events of one reply. Closing the generator frees what the request holds in its replica.
 
