@@ -1,7 +1,7 @@
 """Browser tests: Debian's Chromium, the built page, a real server, real small models. `make e2e` runs them.
 
 The model that talks is trained for a minute when the tests first run (kept in .cache/e2e), or given as LIAOLIAO_E2E_MODEL.
-For what needs a long answer there is one with random weights, which hardly ever stops by itself.
+For what needs a long answer there is one with random weights, which goes on for ten seconds and more.
 """
 
 import os
@@ -57,7 +57,9 @@ else:
 
     @pytest.fixture(scope="session")
     def babbler(talker: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The same tokenizer and template, random weights: long answers, slow enough to be interrupted."""
+        """The same tokenizer and template, random weights: answers of thousands of tokens, to be interrupted."""
+        import torch
+
         from liaoliao.model.checkpoint import save_checkpoint
         from liaoliao.model.config import ModelConfig
         from liaoliao.model.transformer import Transformer
@@ -67,10 +69,13 @@ else:
         tokenizer = Tokenizer.load(talker)
         config = ModelConfig(
             vocab_size=tokenizer.vocab_size, hidden_size=768, intermediate_size=2048, num_hidden_layers=10,
-            num_attention_heads=12, num_key_value_heads=4, head_dim=64, max_position_embeddings=1024,
+            num_attention_heads=12, num_key_value_heads=4, head_dim=64, max_position_embeddings=4096,
             tie_word_embeddings=False,  # tied, random weights say the same word for ever
         )  # fmt: skip
         model = Transformer(config).init_weights(0)
+        with torch.no_grad():  # the marks, which would end an answer, become unlikely
+            model.lm_head.weight.mul_(4)
+            model.lm_head.weight[list(tokenizer.special_ids.values())] = 0
         folder = tmp_path_factory.mktemp("babbler") / "babbler"
         save_checkpoint(
             folder,

@@ -13,8 +13,10 @@ from typing import Any
 import httpx
 from playwright.sync_api import Locator, Page, expect
 
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 READY_S = 120.0  # the first start on a machine compiles the CPU kernels
-ANSWER_S = 60.0
+ANSWER_S = 120.0  # the longest is that of the model that babbles on
 
 
 class Site:
@@ -131,6 +133,17 @@ def words(answer: Locator) -> str:
     """What an answer says."""
     text: str = answer.locator(".markdown").inner_text()
     return text.strip()
+
+
+def findings(page: Page) -> list[str]:
+    """What axe finds that keeps people from using the page, however lightly it takes it."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: dict[str, Any] = page.evaluate("async () => await axe.run(document)")
+    return [
+        f"{one['impact']} {one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
 
 
 def outsiders(requested: Sequence[str], site: Site) -> list[str]:

@@ -2,9 +2,10 @@
 
 import re
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+import pytest
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.site import Site, answers, ask
+from tests.e2e.site import Site, answers, ask, findings
 
 PASSWORD = "correct horse battery"
 
@@ -17,21 +18,21 @@ def enter(page: Page, site: Site, name: str, path: str = "/") -> None:
     expect(page.locator("#composer")).to_be_visible()
 
 
-def set_up(page: Page, site: Site) -> None:
-    """The first visitor makes the administrator's account."""
-    page.goto(site.url)
+@pytest.fixture(scope="module")
+def anna(browser: Browser, shared_site: Site) -> Page:
+    """The first visitor, who makes the administrator's account."""
+    page = browser.new_context(locale="en-GB").new_page()
+    page.goto(shared_site.url)
     page.get_by_label("Name").fill("anna")
+    assert findings(page) == []
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password once more").fill(PASSWORD)
     page.get_by_role("button", name="Create the account").click()
     expect(page.locator("#composer")).to_be_visible()
+    return page
 
 
-def test_two_people_cannot_see_each_other(
-    browser: Browser, context: BrowserContext, shared_site: Site
-) -> None:
-    anna = context.new_page()
-    set_up(anna, shared_site)
+def test_two_people_cannot_see_each_other(browser: Browser, anna: Page, shared_site: Site) -> None:
     anna.goto(shared_site.url + "/settings")
     anna.get_by_role("tab", name="People").click()
     people = anna.get_by_role("tabpanel", name="People")
@@ -67,6 +68,7 @@ def test_two_people_cannot_see_each_other(
     other.close()
 
 
+@pytest.mark.usefixtures("anna")
 def test_a_wrong_password_is_told_and_lets_nobody_in(page: Page, shared_site: Site) -> None:
     page.goto(shared_site.url)
     page.get_by_label("Name").fill("anna")

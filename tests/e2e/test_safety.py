@@ -33,7 +33,7 @@ def watched(page: Page, context: BrowserContext, requested: list[str], site: Sit
 
 def unhurt(page: Page, requested: list[str], site: Site) -> None:
     """Press whatever looks like a link of the text, then see that nothing ran and nobody else was asked."""
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(500)  # for what would run by itself
     for link in page.locator(".markdown a").all():
         href = link.get_attribute("href") or ""
         assert not href.lower().replace("\t", "").strip().startswith(("javascript:", "data:", "vbscript:")), (
@@ -59,7 +59,7 @@ def test_in_a_models_answer(watched: Page, requested: list[str], site: Site) -> 
     expect(answers(watched).first).to_contain_text("window.hurt=1")
     unhurt(watched, requested, site)
     act(answers(watched).first, "X-ray: look inside")
-    watched.wait_for_timeout(1000)
+    expect(answers(watched).first.locator("[data-token]").first).to_be_visible(timeout=30_000)
     unhurt(watched, requested, site)
 
 
@@ -131,12 +131,17 @@ def test_the_policy_is_strict(page: Page, site: Site) -> None:
     policy = reply.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy
     assert reply.headers["x-content-type-options"] == "nosniff"
+    allowed = (
+        "['microphone', 'camera', 'geolocation'].map((name) => document.featurePolicy.allowsFeature(name))"
+    )
+    assert page.evaluate(allowed) == [True, False, False]  # dictation needs the first
     refused: list[str] = []
     page.on(
         "console", lambda said: refused.append(said.text) if "Content Security Policy" in said.text else None
     )
     ask(page, "Hello **you** `x` $a^2$")
     page.goto(site.url + "/settings")
+    expect(page.get_by_role("dialog")).to_be_visible()
     page.goto(site.url + "/runs")
-    page.wait_for_timeout(500)
+    expect(page.locator("main .card").first).to_be_visible()
     assert refused == []

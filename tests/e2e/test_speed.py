@@ -15,7 +15,8 @@ SCRIPT_BYTES = 250_000
 
 WATCH = """() => {
   const count = document.querySelectorAll('article.answer').length
-  window.firstToken = new Promise((done) => {
+  window.firstToken = new Promise((done, fail) => {
+    setTimeout(() => fail(new Error('no token came')), 30_000)
     let start = 0
     const press = (event) => { if (event.key === 'Enter') start = performance.now() }
     addEventListener('keydown', press, { capture: true, once: true })

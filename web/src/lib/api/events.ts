@@ -7,6 +7,7 @@
  * waits seconds before it tries again.
  */
 import { ApiError, failure } from './client'
+import { pause } from './pause'
 import type { AnswerEvent } from './types'
 
 export interface ServerEvent {
@@ -151,19 +152,4 @@ function watchdog(bark: () => void): Watchdog {
     },
     stop: () => clearTimeout(timer),
   }
-}
-
-/** Wait, but not when the browser says that the network is back, nor after an abort. */
-function pause(delay_ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const go = (): void => {
-      clearTimeout(timer)
-      removeEventListener('online', go)
-      signal.removeEventListener('abort', go)
-      resolve()
-    }
-    const timer = setTimeout(go, delay_ms)
-    addEventListener('online', go)
-    signal.addEventListener('abort', go)
-  })
 }

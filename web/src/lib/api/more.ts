@@ -3,7 +3,7 @@
  *
  *     const look = await getLook(messageId, 'reply', 7)      // -> {alternatives, entropy_bits, lens, attention}
  */
-import { del, get, patch, post, put, upload } from './client'
+import { del, get, patch, post, postOnce, put, upload } from './client'
 import type {
   AccountView,
   ConversationSettings,
@@ -107,7 +107,7 @@ export function putFeedback(messageId: string, feedback: FeedbackView): Promise<
 
 /** "Write a better answer": a sibling of the message with these words. */
 export async function writeBetter(messageId: string, text: string): Promise<MessageView> {
-  return (await post<{ message: MessageView }>(`/api/messages/${part(messageId)}/edit`, { text })).message
+  return (await postOnce<{ message: MessageView }>(`/api/messages/${part(messageId)}/edit`, { text })).message
 }
 
 export function vote(parentId: string, chosenId: string, rejectedId: string | null): Promise<unknown> {

@@ -12,6 +12,8 @@ export interface ToolCallView {
   name: string
   /** A JSON object, as text; not whole while it streams. */
   arguments: string
+  /** What the tool gave back; null while it runs, where it never answered, and where a message of its own holds it. */
+  result: string | null
 }
 
 export interface AttachmentView {
@@ -157,11 +159,11 @@ export interface Answers {
   answers: MessageView[]
 }
 
-/** Events of GET /api/messages/{id}/events. Text and reasoning are appended; done and failed hold all of it. */
+/** Events of GET /api/messages/{id}/events. Text, reasoning and arguments are appended; done and failed hold all of it. */
 export type AnswerEvent =
   | { type: 'text'; text: string }
   | { type: 'reasoning'; text: string }
-  | { type: 'tool_call'; index: number; id?: string | null; name?: string | null; arguments?: string }
+  | { type: 'tool_call'; index: number; id?: string | null; name?: string | null; arguments?: string; result?: string | null }
   | { type: 'waiting'; num_waiting: number }
   | { type: 'done'; message: MessageView }
   | { type: 'failed'; message: MessageView; error: { message: string } }

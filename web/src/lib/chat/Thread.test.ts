@@ -98,6 +98,33 @@ describe('Thread', () => {
     expect(talk.running).toEqual([])
   })
 
+  it('shows a tool at work, and afterwards what it was asked and gave back', async () => {
+    const stream = new FakeStream()
+    server.on('GET /api/messages/a1/events', () => stream.response)
+    const { container } = show([question(), answer({ text: '', status: 'running', seq: 0 })], 'a1')
+    const call = { type: 'tool_call', index: 0, id: 't1', name: 'calculator' }
+    stream.event(1, { ...call, arguments: '{"expression": "2+3", "digits": 2}', result: null })
+    await vi.waitFor(() => expect(screen.getByText('Using a tool: calculator…')).toBeTruthy())
+    expect(screen.getByText('still at work')).toBeTruthy()
+    expect(screen.getByText('The answer is on its way')).toBeTruthy()
+    stream.event(2, { ...call, arguments: '', result: '<b>5</b>' })
+    await vi.waitFor(() => expect(screen.getByText('Used a tool: calculator')).toBeTruthy())
+    const told = [...container.querySelectorAll('dt, dd')].map(({ textContent }) => textContent?.trim())
+    expect(told).toEqual(['expression', '2+3', 'digits', '2', 'gave back', '<b>5</b>'])
+    setLang('zh')
+    await vi.waitFor(() => expect(screen.getByText('使用了 1 次工具：calculator')).toBeTruthy())
+    expect(screen.getByText('返回')).toBeTruthy()
+    stream.end()
+  })
+
+  it('shows arguments that are no JSON as they are, and no answer where none came', () => {
+    const tool_calls = ['{"a": ', '[1]', ''].map((text, index) => ({ id: `t${index}`, name: `tool${index}`, arguments: text, result: null }))
+    const { container } = show([question(), answer({ tool_calls, status: 'stopped' })], 'a1')
+    expect(screen.getByText('Used tools 3 times: tool0, tool1, tool2')).toBeTruthy()
+    const told = [...container.querySelectorAll('dt, dd')].map(({ textContent }) => textContent)
+    expect(told).toEqual(['asked with', '{"a": ', 'asked with', '[1]'])
+  })
+
   it('says nothing of what was there before', async () => {
     const { container } = show([question(), answer()], 'a1')
     await tick()

@@ -5,7 +5,7 @@
  *
  * Answers are followed here and not by what shows them: they go on growing while another conversation is looked at.
  */
-import { ApiError, get, patch, post } from '../api/client'
+import { ApiError, get, patch, post, postOnce } from '../api/client'
 import type { Answers, Asked, AttachmentView, ConversationFields, ConversationView, MessageView } from '../api/types'
 import { keepCompares, readCompares } from './drafts'
 import { MessageNode } from './node.svelte'
@@ -106,7 +106,7 @@ export class Conversation {
         parent_id = this.fields.head_id // a persona may have the first word
         onsaved?.()
       }
-      return post<Asked>(`/api/conversations/${this.fields.id}/messages`, {
+      return postOnce<Asked>(`/api/conversations/${this.fields.id}/messages`, {
         text,
         parent_id,
         attachment_ids: attachments.map(({ id }) => id),
@@ -117,7 +117,7 @@ export class Conversation {
 
   /** Ask something else in place of a question: a new version of it, with its own answers. */
   async edit(node: MessageNode, text: string): Promise<void> {
-    await this.#ask(text, node.view.attachments, 1, node.parentId, () => post<Asked>(`/api/messages/${node.id}/edit`, { text }))
+    await this.#ask(text, node.view.attachments, 1, node.parentId, () => postOnce<Asked>(`/api/messages/${node.id}/edit`, { text }))
   }
 
   /** Another answer to the same question (or a first one, where there is none). */
@@ -189,7 +189,7 @@ export class Conversation {
 
   async #create(): Promise<void> {
     const { model, persona_id, settings } = this.fields
-    const view = await post<ConversationView>('/api/conversations', { model, persona_id, settings })
+    const view = await postOnce<ConversationView>('/api/conversations', { model, persona_id, settings })
     const { messages = [], ...fields } = view
     this.fields = fields
     this.saved = true
@@ -228,7 +228,7 @@ export class Conversation {
   }
 
   async #another(path: string, body: unknown = {}): Promise<void> {
-    const { answers } = await post<Answers>(path, body)
+    const { answers } = await postOnce<Answers>(path, body)
     this.#put(answers)
     this.headId = answers[0]?.id ?? this.headId
     this.#followRunning()

@@ -1,6 +1,7 @@
 /** The models that can be talked to. */
 import { ApiError, get } from '../api/client'
 import type { ModelList, ModelView } from '../api/types'
+import { prefs } from '../settings/prefs.svelte'
 
 export class Models {
   all = $state.raw<readonly ModelView[]>([])
@@ -14,6 +15,17 @@ export class Models {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error // the connection's banner tells of it
     }
+  }
+
+  /** The model for a new chat: the one chosen last, while it is served; null: the current one, whichever that is then. */
+  get usual(): string | null {
+    const isGone = this.all.length > 0 && !this.find(prefs.model)
+    return isGone ? null : prefs.model
+  }
+
+  /** Remember a choice for new chats. */
+  prefer(id: string): void {
+    prefs.model = id === this.current ? null : id
   }
 
   find(id: string | null): ModelView | undefined {

@@ -57,15 +57,16 @@ describe('fold', () => {
       { type: 'tool_call', index: 0, id: 't1', name: 'calculator', arguments: '' },
       { type: 'tool_call', index: 0, arguments: '{"expression":' },
       { type: 'tool_call', index: 0, arguments: '"2+3"}' },
-      { type: 'tool_call', index: 1, id: 't2', name: 'lookup', arguments: '{}' },
+      { type: 'tool_call', index: 1, id: 't2', name: 'lookup', arguments: '{}', result: null },
+      { type: 'tool_call', index: 0, id: 't1', name: 'calculator', arguments: '', result: '5' },
       { type: 'text', text: '5' },
       { type: 'text', text: '。' },
     ]
     const view = events.reduce(fold, empty)
     expect(view).toMatchObject({ text: '5。', reasoning: 'Let me see.', status: 'running' })
     expect(view.tool_calls).toEqual([
-      { id: 't1', name: 'calculator', arguments: '{"expression":"2+3"}' },
-      { id: 't2', name: 'lookup', arguments: '{}' },
+      { id: 't1', name: 'calculator', arguments: '{"expression":"2+3"}', result: '5' },
+      { id: 't2', name: 'lookup', arguments: '{}', result: null },
     ])
   })
 

@@ -78,11 +78,12 @@ export function fold(view: MessageView, event: AnswerEvent): MessageView {
 
 function foldToolCall(calls: readonly ToolCallView[], event: Extract<AnswerEvent, { type: 'tool_call' }>): ToolCallView[] {
   const folded = [...calls]
-  const call = folded[event.index] ?? { id: '', name: '', arguments: '' }
+  const call = folded[event.index] ?? { id: '', name: '', arguments: '', result: null }
   folded[event.index] = {
     id: event.id ?? call.id,
     name: event.name ?? call.name,
     arguments: call.arguments + (event.arguments ?? ''),
+    result: event.result ?? call.result,
   }
   return folded
 }

@@ -303,8 +303,9 @@ export const enMore = {
 
   // voice
   'voice.dictate': 'Dictate',
-  'voice.stop': 'Stop',
+  'voice.stopDictating': 'Stop dictating',
   'voice.listening': 'Listening.',
   'voice.read': 'Read aloud',
+  'voice.stopReading': 'Stop reading',
   'voice.failed': 'Dictation did not work: {reason}',
 } as const

@@ -17,7 +17,8 @@ export const en = {
   'error.not_found': 'That conversation is not here (any more).',
   'app.name': 'liaoliao',
   'app.crashed': 'This part of the page failed.',
-  'app.skip': 'Skip to the message box',
+  'app.skip': 'Skip to the content',
+  'app.skip.box': 'Skip to the message box',
 
   // connection
   'offline.title': 'No connection to the server.',
@@ -108,7 +109,11 @@ export const en = {
   'message.thinking': 'The answer is on its way',
   'message.waiting': 'Waiting for its turn…',
   'message.connecting': 'The connection broke; picking the answer up again…',
-  'message.tool.calls': 'Used a tool|Used {n} tools',
+  'message.tool.calls': 'Used a tool: {names}|Used tools {n} times: {names}',
+  'message.tool.busy': 'Using a tool: {names}…',
+  'message.tool.arguments': 'asked with',
+  'message.tool.result': 'gave back',
+  'message.tool.waiting': 'still at work',
   'message.tool.output': 'got',
   'message.previous': 'Previous version',
   'message.next': 'Next version',

@@ -294,8 +294,9 @@ export const zhMore: Record<keyof typeof enMore, string> = {
   'login.differ': '两次输入的密码不同。',
 
   'voice.dictate': '听写',
-  'voice.stop': '停止',
+  'voice.stopDictating': '停止听写',
   'voice.listening': '正在听。',
   'voice.read': '朗读',
+  'voice.stopReading': '停止朗读',
   'voice.failed': '听写失败：{reason}',
 }

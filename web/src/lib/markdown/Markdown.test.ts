@@ -10,7 +10,7 @@ describe('Markdown', () => {
 
   it('grows without touching what is settled', async () => {
     const { container, rerender } = render(Markdown, { text: '# One\n\nTwo **th', streaming: true })
-    const heading = container.querySelector('h1')!
+    const heading = container.querySelector('h2')!
     const paragraph = container.querySelector('p')!
     expect(paragraph.innerHTML).toBe('Two <strong>th</strong>')
     const touched: MutationRecord[] = []
@@ -18,7 +18,7 @@ describe('Markdown', () => {
     watch.observe(heading.parentElement!, { subtree: true, childList: true, characterData: true, attributes: true })
     await rerender({ text: '# One\n\nTwo **three** and', streaming: true })
     await rerender({ text: '# One\n\nTwo **three** and four.\n\n- five', streaming: true })
-    expect(container.querySelector('h1')).toBe(heading)
+    expect(container.querySelector('h2')).toBe(heading)
     expect(container.querySelector('p')).toBe(paragraph)
     expect(paragraph.innerHTML).toBe('Two <strong>three</strong> and four.')
     expect(container.querySelector('li')!.textContent).toBe('five')
@@ -36,6 +36,12 @@ describe('Markdown', () => {
     cleanup()
     expect(grown).toBe(render(Markdown, { text }).container.innerHTML)
     expect(grown).toContain('href="https://d.example"')
+  })
+
+  it('leaves the h1 to the page', () => {
+    const { container } = render(Markdown, { text: '# One\n\nTwo\n===\n\n### Three\n\n###### Six' })
+    const headings = [...container.querySelectorAll('h1, h2, h3, h4, h5, h6')]
+    expect(headings.map(({ tagName, textContent }) => `${tagName} ${textContent}`)).toEqual(['H2 One', 'H2 Two', 'H4 Three', 'H6 Six'])
   })
 
   it('copies code as it was written', async () => {

@@ -30,7 +30,10 @@ function make(): Parser {
   it.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false })
   it.use(cjkFriendly as unknown as (parser: Parser) => void)
   it.use(math)
-  Object.assign(it.renderer.rules, { link_open, image, fence, code_block: fence, th_open: cell, td_open: cell, table_open, table_close })
+  Object.assign(it.renderer.rules, {
+    link_open, image, fence, code_block: fence, heading_open: heading, heading_close: heading,
+    th_open: cell, td_open: cell, table_open, table_close,
+  })  // prettier-ignore
   return it
 }
 
@@ -49,6 +52,13 @@ const image: RendererRule = (tokens, index, options, env, renderer) => {
   const token = tokens[index]!
   const alt = renderer.renderInlineAsText(token.children ?? [], options, env) || around(env).labels.image
   return `<a class="image" href="${escape(attribute(token, 'src'))}" ${OUTSIDE}>${escape(alt)}</a>`
+}
+
+/** The page has an h1 of its own; headings of a text stand below it. */
+const heading: RendererRule = (tokens, index) => {
+  const { tag, nesting } = tokens[index]!
+  const level = Math.min(6, Number(tag.slice(1)) + 1)
+  return nesting > 0 ? `<h${level}>` : `</h${level}>\n`
 }
 
 const fence: RendererRule = (tokens, index, _options, env) => {

@@ -6,7 +6,7 @@
 import DOMPurify from 'dompurify'
 
 const TAGS =
-  'a blockquote br button code del div em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul'.split(' ')
+  'a blockquote br button code del div em h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul'.split(' ')
 const ATTRIBUTES = 'aria-label class data-tex href rel start tabindex target title type'.split(' ')
 
 export function sanitize(html: string): DocumentFragment {

@@ -1,5 +1,5 @@
 /**
- * What a person has chosen for this browser: theme, X-ray, voice, and what new conversations start with.
+ * What a person has chosen for this browser: theme, X-ray, voice, the model, and what new conversations start with.
  *
  *     prefs.theme = 'dark'; applyTheme()      // kept in localStorage["liaoliao.prefs"], and told to the other tabs
  */
@@ -12,6 +12,8 @@ export interface PrefValues {
   xray: boolean
   voice: boolean
   compare: boolean
+  /** The model chosen last; null: the one that the server calls its current one. */
+  model: string | null
   defaults: ConversationSettings
 }
 
@@ -27,6 +29,7 @@ export function readPrefs(text: string | null): PrefValues {
     xray: kept['xray'] === true,
     voice: kept['voice'] === true,
     compare: kept['compare'] === true,
+    model: typeof kept['model'] === 'string' ? kept['model'] : null,
     defaults: isObject(defaults) ? (defaults as ConversationSettings) : {},
   }
 }
@@ -78,6 +81,12 @@ class Prefs {
   }
   set compare(compare: boolean) {
     this.#change({ compare })
+  }
+  get model(): string | null {
+    return this.#values.model
+  }
+  set model(model: string | null) {
+    this.#change({ model })
   }
   /** What new conversations start with; give a new object to change it. */
   get defaults(): ConversationSettings {

@@ -12,12 +12,13 @@ describe('prefs', () => {
   test('what is kept is read back, and nothing else is believed', () => {
     prefs.theme = 'dark'
     prefs.xray = true
+    prefs.model = 'run:big'
     prefs.defaults = { temperature: 0.2 }
     expect(readPrefs(localStorage.getItem('liaoliao.prefs'))).toEqual({
-      theme: 'dark', xray: true, voice: false, compare: false, defaults: { temperature: 0.2 },
+      theme: 'dark', xray: true, voice: false, compare: false, model: 'run:big', defaults: { temperature: 0.2 },
     })
-    const start = { theme: 'system', xray: false, voice: false, compare: false, defaults: {} }
-    for (const junk of [null, '', '{', '[]', '3', '{"theme":"pink","xray":"yes","defaults":[1]}']) {
+    const start = { theme: 'system', xray: false, voice: false, compare: false, model: null, defaults: {} }
+    for (const junk of [null, '', '{', '[]', '3', '{"theme":"pink","xray":"yes","model":7,"defaults":[1]}']) {
       expect(readPrefs(junk)).toEqual(start)
     }
   })

@@ -12,6 +12,7 @@ export class FakeServer {
   /** What was asked, as "POST /api/conversations". */
   readonly asked: string[] = []
   readonly bodies: unknown[] = []
+  readonly headers: Headers[] = []
   #answers = new Map<string, Answer>()
 
   constructor() {
@@ -27,6 +28,7 @@ export class FakeServer {
     this.asked.push(`${init.method ?? 'GET'} ${path}`)
     const body: unknown = typeof init.body === 'string' ? JSON.parse(init.body) : undefined
     this.bodies.push(body)
+    this.headers.push(new Headers(init.headers))
     const answer = this.#answers.get(route)
     if (!answer) return refused(404, `no ${route}`)
     const value = await answer(body, path)

@@ -1,7 +1,9 @@
 /**
- * Where a popover goes: under the thing it tells of, above it where there is no room below, never over the sides.
+ * Where a popover goes: under the thing it tells of, above it where there is more room, never over the edges of what is seen.
  *
- *     place(token, popover, popover.offsetParent, view(popover)) -> {left: 12, top: 80}   in the parent's pixels
+ *     place(token, sizeOf(popover), parent, view(popover)) -> {left: 12, top: 80, height: 310, above: false}
+ *
+ * `left` and `top` are the parent's pixels; `height` is the most that the popover may have there: it scrolls if it needs more.
  */
 
 /** From where to where something can be seen, in pixels of the window. */
@@ -10,9 +12,38 @@ export interface View {
   bottom: number
 }
 
-/** What is seen of the box that an element scrolls in; of the window where there is none. */
+export interface Size {
+  width: number
+  height: number
+}
+
+export interface Spot {
+  left: number
+  top: number
+  height: number
+  above: boolean
+}
+
+interface Line {
+  left: number
+  top: number
+  bottom: number
+}
+
+interface Measured {
+  getBoundingClientRect(): Line & Size
+  getClientRects?(): ArrayLike<Line>
+}
+
+const GAP = 6
+const EDGE = 8
+/** Where neither side has as much, it lies over the thing itself. */
+const LEAST = 200
+
+/** What is seen of the box that an element scrolls in; of the window where there is none, or where it stands fixed. */
 export function view(element: Element): View {
   const seen = { top: 0, bottom: window.innerHeight }
+  if (getComputedStyle(element).position === 'fixed') return seen
   for (let box = element.parentElement; box; box = box.parentElement) {
     if (!/auto|scroll/.test(getComputedStyle(box).overflowY)) continue
     const { top, bottom } = box.getBoundingClientRect()
@@ -21,27 +52,28 @@ export function view(element: Element): View {
   return seen
 }
 
-interface Measured {
-  getBoundingClientRect(): { left: number; top: number; bottom: number; width: number; height: number }
-  getClientRects?(): ArrayLike<{ left: number; top: number; bottom: number }>
+/** As large as a popover would be if nothing held it back. */
+export function sizeOf(popover: HTMLElement): Size {
+  return { width: popover.offsetWidth, height: popover.scrollHeight + popover.offsetHeight - popover.clientHeight }
 }
 
-const GAP = 6
-
-/** The popover's place inside `parent`. A thing that runs over two lines is known by its last one. */
-export function place(
-  anchor: Measured,
-  popover: Measured,
-  parent: Measured,
-  seen: View,
-): { left: number; top: number } {
-  const lines = anchor.getClientRects?.()
+/** The popover's place inside `parent`. A thing that runs over two lines is known by its last one, and by its first from above. */
+export function place(anchor: Measured, own: Size, parent: Measured, seen: View): Spot {
   const whole = anchor.getBoundingClientRect()
-  const last = lines && lines.length > 0 ? (lines[lines.length - 1] ?? whole) : whole
-  const [own, around] = [popover.getBoundingClientRect(), parent.getBoundingClientRect()]
-  const left = Math.max(0, Math.min(last.left - around.left, around.width - own.width))
-  const below = last.bottom + GAP
-  const above = whole.top - GAP - own.height
-  const fits = below + own.height <= seen.bottom || above < seen.top
-  return { left, top: (fits ? below : above) - around.top }
+  const lines = anchor.getClientRects?.()
+  const [first, last] = [lines?.[0] ?? whole, lines?.[lines.length - 1] ?? whole]
+  const around = parent.getBoundingClientRect()
+  const room = { below: seen.bottom - EDGE - GAP - last.bottom, above: whole.top - GAP - EDGE - seen.top }
+  const above = own.height > room.below && room.above > room.below
+  const side = above ? room.above : room.below
+  const height = Math.min(own.height, Math.max(side, Math.min(LEAST, seen.bottom - seen.top - 2 * EDGE)))
+  const beside = above ? whole.top - GAP - height : last.bottom + GAP
+  const top = height <= side ? beside : within(beside, seen.top + EDGE, seen.bottom - EDGE - height)
+  const left = within((above ? first : last).left - around.left, 0, around.width - own.width)
+  return { left, top: top - around.top, height, above }
+}
+
+/** The nearest number to `value` from `least` to `most`; `least` where there is none. */
+function within(value: number, least: number, most: number): number {
+  return Math.max(least, Math.min(value, most))
 }
