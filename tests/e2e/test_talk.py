@@ -11,12 +11,15 @@ def test_the_first_visit_leads_to_an_answer(page: Page, site: Site, requested: l
     page.goto(site.url)
     expect(page.get_by_role("heading", name="What shall we talk about?")).to_be_visible()
     expect(box(page)).to_be_focused()
-    answer = ask(page, "Hello! Who are you?")
-    assert words(answer) and "Hello! Who are you?" in page.inner_text("main")
+    asked = (
+        "Hello! Who are you, on this first visit?"  # the server is that of all tests: nobody else asks this
+    )
+    answer = ask(page, asked)
+    assert words(answer) and asked in page.inner_text("main")
     expect(answer).to_have_attribute("data-status", re.compile("done|length"))
     expect(page).to_have_url(re.compile(r"/c/\w{26}$"))
     expect(
-        page.get_by_role("navigation").get_by_role("link", name=re.compile("Hello! Who are you"))
+        page.get_by_role("navigation").get_by_role("link", name=re.compile(re.escape(asked[:30])))
     ).to_be_visible()
     assert all(url.startswith(site.url) for url in requested), requested
 
@@ -139,7 +142,7 @@ def test_a_persona_greets_and_goes_with_the_conversation(page: Page, site: Site)
 
 def test_the_x_ray_tells_alternatives_and_branches(page: Page, site: Site) -> None:
     page.goto(site.url)
-    first = words(ask(page, "What is 47 + 38?"))
+    first = words(ask(page, "Tell me about the town."))
     act(answers(page).first, "X-ray: look inside")
     tokens = answers(page).first.locator("[data-token]")
     expect(tokens.first).to_be_visible(timeout=15_000)
@@ -175,7 +178,7 @@ def test_the_language_switch_changes_all_words_and_stays(page: Page, site: Site)
     expect(page.get_by_role("dialog")).to_contain_text("设置")
     page.goto(site.url)
     expect(page.locator("html")).to_have_attribute("lang", re.compile("zh"))
-    expect(page.get_by_role("navigation", name="对话列表").get_by_role("link", name="新对话")).to_be_visible()
+    expect(page.get_by_role("navigation", name="对话列表").locator("a.new")).to_have_text("新对话")
     expect(page.get_by_role("heading", name="今天聊点什么？")).to_be_visible()
     expect(page.get_by_text(re.compile("New chat|talk about|Settings"))).to_have_count(0)
 
