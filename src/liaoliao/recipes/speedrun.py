@@ -1,6 +1,6 @@
 """The whole story, readable top to bottom: from an empty folder to a model you can talk to, within a time budget.
 
-    data -> tokenizer -> how large a model fits the minutes -> pretrain -> fine-tune -> evaluate -> report
+    how fast is this machine -> data -> tokenizer -> how large a model fits -> pretrain -> fine-tune -> evaluate -> report
 
     speedrun(SpeedrunConfig(minutes=10), Path("runs/town"), Silent())     # runs/town/model is the checkpoint
 
@@ -26,7 +26,8 @@ from liaoliao.recipes.held_out import held_out_bits, held_out_results
 from liaoliao.recipes.reporter import Reporter
 from liaoliao.recipes.run import announce, begin, ending_told, free_if_failed, model_shape, say_stopped
 from liaoliao.recipes.samples import SAMPLE_EVERY_S, SAMPLE_SHARE
-from liaoliao.recipes.stage import SAMPLING, StageConfig, measure_step_s, run_stage
+from liaoliao.recipes.sizing import PROBE_DEPTH, Fit, best_fit, fit_of, measure_pace
+from liaoliao.recipes.stage import SAMPLING, StageConfig, run_stage
 from liaoliao.recipes.town_corpus import town_corpus
 from liaoliao.tasks import report as tables
 from liaoliao.tasks.registry import get_tasks
@@ -37,11 +38,11 @@ from liaoliao.train.report import write_report
 from liaoliao.train.run_dir import RunDir
 
 TOWN = "town"
-DEPTHS = range(2, 13)
+SHAPE_FILE = "model_config.json"
 EVAL_SHARE = 0.04  # of the budget, for evaluation and the report at the end
-TOKENS_PER_PARAMETER = (
-    1.5  # the largest model that still sees this many tokens for each parameter in its layers
-)
+WRITTEN_PER_S = 10_000  # tokens of data made for each second of the run, at most; streams repeat if need be
+LEAST_WRITTEN = 30_000
+TYPICAL_DOCUMENT = 100  # tokens, of the town's
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,12 @@ def _carry_out(
 ) -> SpeedrunResult:
     """The story; `began` is when it did, by the monotonic clock."""
     out = run_dir.folder
+    pace = 0.0 if (out / SHAPE_FILE).exists() else _pace(config)
     with free_if_failed(run_dir, resume=resume):
         reporter.say(f"data: {', '.join(config.data)}")
-        corpus = kept_corpus(out / "data", partial(_corpus, config, out / "data", reporter), reporter)
+        corpus = kept_corpus(out / "data", partial(_corpus, config, pace, out / "data", reporter), reporter)
     left_s = 60 * config.minutes * (1 - EVAL_SHARE) - (time.monotonic() - began)
-    model_config, story = _model_config(config, corpus, left_s, out, reporter)
+    model_config, story = _model_config(config, corpus, pace, left_s, out, reporter)
     model = Transformer(model_config).init_weights(config.seed)
     lineage = {
         "recipe": "speedrun",
@@ -146,11 +148,18 @@ def _carry_out(
     return SpeedrunResult(out / "model", results)
 
 
-def _corpus(config: SpeedrunConfig, folder: Path, reporter: Reporter) -> Corpus:
-    """The data of the run: the town, or a person's files."""
-    tokens = int(
-        config.minutes * 60 * 10_000
-    )  # about what a small model reads in this time; streams repeat if need be
+def _pace(config: SpeedrunConfig) -> float:
+    """Tokens a second that this machine trains, as `sizing` counts them."""
+    stage = _stage(config, "pretrain", {}, warmup=0.0, warmdown=0.0, seed=config.seed)
+    length = TYPICAL_DOCUMENT if config.data == (TOWN,) else config.row_length
+    return measure_pace(stage, vocab_size=config.vocab_size, document_length=length)
+
+
+def _corpus(config: SpeedrunConfig, pace: float, folder: Path, reporter: Reporter) -> Corpus:
+    """The data of the run: the town, or a person's files; about as many tokens as will be read."""
+    seconds = 60 * config.minutes
+    fit = _fit(config, pace, config.vocab_size, seconds)
+    tokens = max(LEAST_WRITTEN, int(min(fit.num_tokens, WRITTEN_PER_S * seconds)))
     if config.data == (TOWN,):
         return town_corpus(folder, num_tokens=tokens, vocab_size=config.vocab_size, seed=config.seed)
     return file_corpus(
@@ -163,54 +172,31 @@ def _corpus(config: SpeedrunConfig, folder: Path, reporter: Reporter) -> Corpus:
     )
 
 
+def _fit(config: SpeedrunConfig, pace: float, vocab_size: int, seconds: float) -> Fit:
+    """The depth that is asked for, or else the best one."""
+    if config.depth is not None:
+        return fit_of(config.depth, pace, vocab_size=vocab_size, seconds=seconds)
+    return best_fit(pace, vocab_size=vocab_size, seconds=seconds)
+
+
 def _model_config(
-    config: SpeedrunConfig, corpus: Corpus, seconds: float, out: Path, reporter: Reporter
+    config: SpeedrunConfig, corpus: Corpus, pace: float, seconds: float, out: Path, reporter: Reporter
 ) -> tuple[ModelConfig, list[str]]:
     """The model for the time that is left, and the reasons in words; a resumed run takes the one it began with."""
-    shapes = {depth: model_shape(corpus, depth, config.row_length) for depth in DEPTHS}
-    saved = out / "model_config.json"
+    saved = out / SHAPE_FILE
     if saved.exists():
         model_config = load_json(ModelConfig, saved)
         return model_config, [f"depth {model_config.num_hidden_layers}, as the run began"]
-    if config.depth is not None:
-        chosen = config.depth
-        why = f"depth {chosen}, as asked"
-    else:
-        probe = 4
-        step_s = measure_step_s(
-            _pretrain(config, corpus), Transformer(shapes[probe]).init_weights(config.seed), corpus
-        )
-        chosen, tokens = _best_depth(shapes, probe, config.tokens_per_step / step_s, seconds)
-        size = shapes[chosen].num_parameters(embeddings=False)
-        why = (
-            f"depth {chosen}: this machine trains depth {probe} at {config.tokens_per_step / step_s:,.0f} tokens/s, so "
-            f"{tokens / 1e6:.1f}M tokens fit, {tokens / size:.1f} for each of its layers' {size / 1e6:.1f}M parameters"
-        )
+    fit = _fit(config, pace, corpus.tokenizer.vocab_size, seconds)
+    why = (
+        f"depth {fit.depth}{', as asked' if config.depth is not None else ''}: this machine trains depth {PROBE_DEPTH} at "
+        f"{pace:,.0f} tokens/s, so about {fit.num_tokens / 1e6:.1f}M tokens fit, "
+        f"{fit.num_tokens / fit.num_parameters:.1f} for each of its layers' {fit.num_parameters / 1e6:.1f}M parameters"
+    )
     reporter.say(why)
-    shape = model_shape(corpus, chosen, config.row_length)
+    shape = model_shape(corpus, fit.depth, config.row_length)
     save_json(shape, saved)
     return shape, [why]
-
-
-def _best_depth(
-    shapes: dict[int, ModelConfig], probe: int, tokens_per_s: float, seconds: float
-) -> tuple[int, float]:
-    """The deepest model that still reads TOKENS_PER_PARAMETER, by the FLOPs of a token; and the tokens it will read."""
-
-    def tokens(depth: int) -> float:
-        slower = _work(shapes[depth]) / _work(shapes[probe])
-        return 0.95 * tokens_per_s * seconds / slower
-
-    fitting = [
-        d for d in shapes if tokens(d) >= TOKENS_PER_PARAMETER * shapes[d].num_parameters(embeddings=False)
-    ]
-    chosen = max(fitting, default=min(shapes))
-    return chosen, tokens(chosen)
-
-
-def _work(shape: ModelConfig) -> float:
-    """Relative cost of a token: parameters that are multiplied, the vocabulary's among them."""
-    return shape.num_parameters(embeddings=False) + shape.vocab_size * shape.hidden_size
 
 
 def _pretrain(config: SpeedrunConfig, corpus: Corpus) -> StageConfig:

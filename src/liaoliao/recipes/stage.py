@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -128,7 +127,9 @@ def run_stage(
     hooks += [Every(config.log_every, log), tell, lambda s: reporter.step(config.name, s)]
     if config.sample_share > 0:
         learned = tuple(name for name, share in config.streams.items() if share > 0)
-        ends_at_s = deadline_s + config.sample_share * (budget_s or 0.0)  # the last ones come after the last step
+        ends_at_s = deadline_s + config.sample_share * (
+            budget_s or 0.0
+        )  # the last ones come after the last step
         samples = Samples(config.name, learned, corpus, run_dir, ends_at_s=ends_at_s)
         hooks.append(WithinShare(config.sample_share, config.sample_every_s, samples))
     hooks += [EverySeconds(config.eval_every_s, measure), EverySeconds(config.save_every_s, save)]
@@ -161,16 +162,3 @@ def _schedule(config: StageConfig) -> Callable[[float], float]:
     return lambda progress: warmup_stable_decay(
         progress, warmup=config.warmup, warmdown=config.warmdown, floor=config.floor
     )
-
-
-def measure_step_s(config: StageConfig, model: Transformer, corpus: Corpus, num_steps: int = 3) -> float:
-    """Seconds an optimizer step takes on this machine, the first one not counted. The model's weights are spent."""
-    state = start_state(config, model, corpus)
-    times: list[float] = []
-
-    def clock(state: TrainState) -> None:
-        times.append(time.perf_counter())
-
-    state.num_steps = num_steps + 1
-    train(state, next_token, schedule=lambda progress: 0.0, hooks=[clock])
-    return min(b - a for a, b in pairwise(times))
