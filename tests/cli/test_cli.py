@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -12,7 +14,10 @@ from typer.testing import Result
 
 from liaoliao.cli import app
 from liaoliao.cli.options import name_for
+from liaoliao.config import save_json
 from liaoliao.model.checkpoint import verify
+from liaoliao.model.run_state import new_state, write_state
+from liaoliao.recipes.speedrun import SpeedrunConfig
 from liaoliao.train.run_dir import RunDir
 from tests.cli.tiny_run import liaoliao, speedrun
 from tests.recipes.tiny import write_chats, write_texts
@@ -76,6 +81,41 @@ def test_chat_without_any_model_trains_one_first(
     result = liaoliao("chat", "--prompt", "hi", "--max-tokens", 3)
     assert "There is no model yet" in result.stderr
     assert result.exit_code == 0, result.output
+
+
+def test_chat_goes_on_with_a_training_that_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch, run: Path, tmp_path: Path
+) -> None:
+    """The newest of those that a `chat` has begun; not one of other settings, nor one that has failed or goes on."""
+    from liaoliao.cli import train
+    from liaoliao.model.registry import register
+
+    newest = begun(tmp_path / "runs" / "newest", "interrupted", updated_at=3.0)
+    begun(tmp_path / "runs" / "older", "interrupted", updated_at=2.0)
+    begun(tmp_path / "runs" / "failed", "failed", updated_at=4.0)
+    begun(tmp_path / "runs" / "other", "interrupted", updated_at=5.0, minutes=2.0)
+    begun(tmp_path / "runs" / "alive", "running", updated_at=6.0)
+    gone_on: list[Path] = []
+
+    def run_speedrun(out: Path, *, resume: bool, aside: bool) -> None:
+        gone_on.append(out)
+        assert resume and aside
+        register("current", run / "model")
+
+    monkeypatch.setattr(train, "run_speedrun", run_speedrun)
+    monkeypatch.setenv("LIAOLIAO_HOME", str(tmp_path))
+    result = liaoliao("chat", "--prompt", "hi", "--max-tokens", 3, home=tmp_path)
+    assert result.exit_code == 0, result.output
+    assert gone_on == [newest]
+    assert f"go on with its training in {newest}" in result.stderr
+
+
+def begun(folder: Path, status: Any, *, updated_at: float, **settings: Any) -> Path:
+    """The folder of a speedrun as it was left."""
+    folder.mkdir(parents=True)
+    save_json(SpeedrunConfig(**settings), folder / "config.json")
+    write_state(folder, replace(new_state("speedrun", None), status=status, updated_at=updated_at))
+    return folder
 
 
 def test_eval_writes_json(run: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The chat command: a conversation in the terminal, or one reply to a prompt."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -91,14 +93,40 @@ def chat(
 
 
 def trained_first() -> str:
-    """The name "current", which stands for a model afterwards: if there is none, it is trained now."""
+    """The name "current", which stands for a model afterwards: if there is none, it is trained now, and a training that was
+    interrupted is gone on with.
+    """
     from liaoliao.model.registry import CURRENT, list_models
 
     if not any(entry.name == CURRENT and entry.exists for entry in list_models()):
-        typer.echo(
-            "There is no model yet, so I train one first: 10 minutes on the town, and then we talk.", err=True
-        )
         from liaoliao.cli.train import run_speedrun
 
-        run_speedrun(aside=True)
+        if (begun := _interrupted()) is not None:
+            typer.echo(f"There is no model yet, so I go on with its training in {begun}.", err=True)
+            run_speedrun(begun, resume=True, aside=True)
+        else:
+            typer.echo(
+                "There is no model yet, so I train one first: 10 minutes on the town, and then we talk.",
+                err=True,
+            )
+            run_speedrun(aside=True)
     return CURRENT
+
+
+def _interrupted() -> Path | None:
+    """The folder of the newest default speedrun that did not come to its end, by Ctrl-C or because it was killed."""
+    from liaoliao.errors import LiaoError
+    from liaoliao.model.run_registry import list_runs
+    from liaoliao.model.run_state import read_state, status_of
+    from liaoliao.recipes.run import saved_config
+    from liaoliao.recipes.speedrun import SpeedrunConfig
+
+    found: list[tuple[float, Path]] = []
+    for run in list_runs():
+        state = read_state(run.folder)
+        if state is None or state.recipe != "speedrun" or status_of(state) != "interrupted":
+            continue
+        with suppress(LiaoError):  # settings of another version
+            if saved_config(SpeedrunConfig, run.folder) == SpeedrunConfig():
+                found.append((state.updated_at, run.folder))
+    return max(found)[1] if found else None
