@@ -1,6 +1,7 @@
 """The app as a whole: a model served from its folder, and what /openapi.json tells of the routes."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ from fastapi import FastAPI
 
 from liaoliao.errors import UsageError
 from liaoliao.model.registry import register
+from liaoliao.server.app import create_app
+from liaoliao.server.page.loading import LoadOptions
 from liaoliao.server.served import ServedModel, served_model
-from tests.server.plain import ask
+from liaoliao.server.settings import Settings
+from tests.server.plain import ask, running, until
 
 
 def test_a_model_is_served_under_its_name(tiny: ServedModel, model_folder: Path) -> None:
@@ -22,6 +26,24 @@ def test_a_model_is_served_under_its_name(tiny: ServedModel, model_folder: Path)
     assert served.id == "current" and served.max_length == tiny.max_length
     with pytest.raises(UsageError, match="did you mean current"):
         served_model("curent")
+
+
+def test_the_api_alone_follows_the_name_of_its_model(model_folder: Path, tmp_path: Path) -> None:
+    """As the page's server does: the same engine, with the weights that the name stands for now."""
+    newer = Path(shutil.copytree(model_folder, tmp_path / "newer"))
+    (newer / "manifest.json").write_text(
+        (newer / "manifest.json").read_text("utf-8") + "\n", encoding="utf-8"
+    )
+    register("current", model_folder)
+    served = served_model("current", dtype="fp32")
+    app = create_app(Settings(port=0), [served], loading=LoadOptions(dtype="fp32", every_s=0.01))
+    with running(app, Settings(port=0)):
+        register("current", newer)
+        until(lambda: app.state.models["current"].folder == newer)
+    now = app.state.models["current"]
+    assert now.engine is served.engine and now.version != served.version
+    assert served.engine.stats().version == now.version
+    served.engine.close()
 
 
 def references(schema: Any) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from liaoliao.cli import accounts, export, measure, talk, train
+from liaoliao.cli import accounts, export, keys, measure, talk, train
 from liaoliao.cli import serve as server
 from liaoliao.cli.group import Group
 
@@ -54,7 +54,7 @@ app.command("eval")(measure.evaluate)
 app.command()(measure.models)
 app.command()(export.export)
 app.command()(server.serve)
-app.command()(server.keys)
+app.command()(keys.keys)
 app.command()(accounts.accounts)
 
 

@@ -1,7 +1,6 @@
-"""The commands of a server: serve and keys.
+"""The command that runs a server.
 
 $ liaoliao serve --open
-$ liaoliao keys new anna > anna.key
 $ liaoliao serve --host 0.0.0.0 --api-keys ~/.liaoliao/keys.jsonl
 """
 
@@ -17,14 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from liaoliao.cli.group import require
+from liaoliao.cli.keys import MaxConcurrent, RequestsPerMinute, TokensPerMinute
 from liaoliao.cli.options import Dtype, settings
 from liaoliao.cli.talk import trained_first
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from liaoliao.server.retrieval import RetrievalModel
     from liaoliao.server.served import ServedModel
-    from liaoliao.server.settings import ApiKey, Settings
+    from liaoliao.server.settings import Settings
     from liaoliao.store import Store
 
 ENV_KEY = "LIAOLIAO_API_KEY"
@@ -33,15 +34,6 @@ _NO_PAGE = (
     "accounts"
 )
 
-RequestsPerMinute: TypeAlias = Annotated[
-    int | None, typer.Option(help="Requests that a key may make in a minute.", min=1, show_default="no limit")
-]
-TokensPerMinute: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        help="Tokens, of prompts and replies, that a key may use in a minute.", min=1, show_default="no limit"
-    ),
-]
 Database: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -62,8 +54,13 @@ Backend: TypeAlias = Annotated[
     Literal["own", "vllm"],
     typer.Option(help="What computes the model: our own engine, or vLLM, where it is installed."),
 ]
-MaxConcurrent: TypeAlias = Annotated[
-    int | None, typer.Option(help="Requests of a key at the same time.", min=1, show_default="no limit")
+Embeddings: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="Answer /v1/embeddings also with the sentence-transformers model in this folder, under the folder's name.",
+        metavar="FOLDER",
+        show_default="the model alone",
+    ),
 ]
 
 
@@ -82,6 +79,7 @@ def serve(
     dtype: Dtype = "auto",
     replicas: Replicas = None,
     backend: Backend = "own",
+    embeddings: Embeddings = None,
     multi_user: Annotated[
         bool,
         typer.Option(
@@ -179,7 +177,7 @@ def serve(
     require(model == CURRENT or not train, "--train makes the model called current: name no other")
     require(replicas is None or backend == "own", "--replicas are of our own engine: leave --backend away")
     load = partial(_load, model, dtype, chosen, replicas, backend)
-    _serve(model, dtype, chosen, load, train=train, open_page=open_page)
+    _serve(model, dtype, chosen, load, embeddings=embeddings, train=train, open_page=open_page)
 
 
 def _with_env_key(chosen: "Settings") -> "Settings":
@@ -217,22 +215,31 @@ def _serve(
     chosen: "Settings",
     load: Callable[[], "ServedModel"],
     *,
+    embeddings: Path | None,
     train: bool,
     open_page: bool,
 ) -> None:
-    """The cheap ways to fail come first: address, keys, the model's name, the database."""
+    """The cheap ways to fail come first: address, keys, the models' names, the database."""
     from liaoliao.model.registry import resolve
     from liaoliao.server.keyfile import read_keys
     from liaoliao.server.logs import logging_to
+    from liaoliao.server.retrieval import check_retrieval
     from liaoliao.server.serve import bind
 
+    if embeddings is not None:
+        check_retrieval(embeddings)
     if chosen.api_key_file is not None:
         read_keys(chosen.api_key_file)
     if train:
         bind(chosen).close()  # training takes minutes, and nobody should wait on an open port meanwhile
         trained_first()
     resolve(model)
-    with bind(chosen) as listener, logging_to(sys.stdout, chosen.log_level), _store(chosen) as store:
+    with (
+        bind(chosen) as listener,
+        logging_to(sys.stdout, chosen.log_level),
+        _store(chosen) as store,
+        _retrieval(embeddings, chosen) as retrieval,
+    ):
         _say(f"loading {model}")
         from liaoliao.server.app import create_app
         from liaoliao.server.page.loading import LoadOptions
@@ -241,7 +248,7 @@ def _serve(
         served = load()
         try:
             loading = LoadOptions(dtype, max_running=chosen.max_running, max_waiting=chosen.max_waiting)
-            app = create_app(chosen, [served], store=store, loading=loading)
+            app = create_app(chosen, [served], retrieval=retrieval, store=store, loading=loading)
 
             def welcome(url: str) -> None:
                 _welcome(app, url, open_page=open_page)
@@ -266,6 +273,22 @@ def _store(chosen: "Settings") -> Iterator["Store | None"]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def _retrieval(folder: Path | None, chosen: "Settings") -> Iterator["RetrievalModel | None"]:
+    """The model of --embeddings. It comes before the one that talks, which takes of a GPU's memory what is left."""
+    if folder is None:
+        yield None
+        return
+    from liaoliao.server.retrieval import load_retrieval
+
+    _say(f"loading {folder}")
+    model = load_retrieval(folder, max_waiting=chosen.max_waiting)
+    try:
+        yield model
+    finally:
+        model.close()
 
 
 def _welcome(app: "FastAPI", url: str, *, open_page: bool) -> None:
@@ -296,85 +319,3 @@ def open_in_browser(url: str) -> bool:
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
-
-
-# Keys
-
-
-def keys(
-    action: Annotated[
-        Literal["new", "list", "revoke"],
-        typer.Argument(help="new: make a key and print it. list: what there is. revoke: end one."),
-    ],
-    name: Annotated[str | None, typer.Argument(help="Whose key: shown in the log, never sent.")] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            help="The file that `serve --api-keys` reads. It holds no keys, only hashes of them.",
-            metavar="FILE",
-            show_default="keys.jsonl in LIAOLIAO_HOME",
-        ),
-    ] = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_minute: TokensPerMinute = None,
-    max_concurrent: MaxConcurrent = None,
-) -> None:
-    """Make, list and revoke the API keys of a server.
-
-    A server that runs notices within a second. Limits given here are this key's own.
-    """
-    from liaoliao.model.registry import home
-
-    limits = {
-        "requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute,
-        "max_concurrent": max_concurrent,
-    }  # fmt: skip
-    limited = any(value is not None for value in limits.values())
-    require(action == "new" or not limited, "limits are given to a new key; there is no changing them")
-    right = (action == "list") == (name is None)
-    require(right, "name the key: liaoliao keys new NAME, or revoke NAME; list takes none")
-    file = file or home() / "keys.jsonl"
-    match action:
-        case "new":
-            _new_key(str(name), file, limits)
-        case "revoke":
-            _revoke(str(name), file)
-        case "list":
-            _list_keys(file)
-
-
-def _new_key(name: str, file: Path, limits: dict[str, int | None]) -> None:
-    from liaoliao.server.auth import make_key
-    from liaoliao.server.keyfile import add_key
-
-    key, record = make_key(name, **limits)
-    add_key(file, record)
-    _say(f"the key of {name}, which is shown this once; use it with: liaoliao serve --api-keys {file}")
-    typer.echo(key)
-
-
-def _revoke(name: str, file: Path) -> None:
-    from liaoliao.server.keyfile import revoke_key
-
-    revoke_key(file, name)
-    _say(f"the key of {name} is good no longer")
-
-
-def _list_keys(file: Path) -> None:
-    from liaoliao.server.keyfile import read_keys
-
-    if not file.exists():
-        typer.echo("there is no key yet; `liaoliao keys new NAME` makes one")
-        return
-    records = read_keys(file)
-    width = max((len(record.name) for record in records), default=0)
-    for record in records:
-        typer.echo(f"{record.name:<{width}}  {'; '.join(_facts(record))}")
-
-
-def _facts(record: "ApiKey") -> list[str]:
-    facts = [f"made {record.created}"] if record.created else []
-    for field in ("requests_per_minute", "tokens_per_minute", "max_concurrent"):
-        if getattr(record, field) is not None:
-            facts.append(f"{field.replace('_', ' ')} {getattr(record, field)}")
-    return [*facts, f"revoked {record.revoked}"] if record.revoked else facts

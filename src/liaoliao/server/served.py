@@ -27,6 +27,7 @@ from liaoliao.messages import Tool
 from liaoliao.model.checkpoint import version_of
 from liaoliao.model.registry import list_models, resolve
 from liaoliao.server.failures import ApiError, context_exceeded
+from liaoliao.server.retrieval import RetrievalModel
 from liaoliao.text.chat_template import Template
 from liaoliao.text.tokenizer import Tokenizer
 
@@ -44,6 +45,10 @@ class ServedEngine(Protocol):
     @property
     def vocab_size(self) -> int:
         """Token ids go from 0 to one less."""
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it would take a request now, if its queue is not full: not once it drains, was closed or has ended."""
 
     def stream(self, request: Request) -> AsyncGenerator[TokenEvent, None]:
         """The events of one reply; closing the generator aborts it. OverloadedError when the queue is full."""
@@ -152,14 +157,19 @@ def _name(model: str | Path) -> str:
 
 
 def pick(request: HttpRequest, model: str) -> ServedModel:
-    """The served model of this name; ApiError 404 `model_not_found` where there is none."""
+    """The served model of this name. Raises ApiError: 404 `model_not_found` where there is none, 400 for one that makes
+    vectors only.
+    """
     models: Mapping[str, ServedModel] = request.app.state.models
-    if model not in models:
-        raise ApiError(
-            f"The model `{model}` does not exist; this server has: {', '.join(models)}",
-            status=404, param="model", code="model_not_found",
-        )  # fmt: skip
-    return models[model]
+    retrieval: Mapping[str, RetrievalModel] = request.app.state.retrieval
+    if model in models:
+        return models[model]
+    if model in retrieval:
+        raise ApiError(f"The model `{model}` makes embeddings only: POST /v1/embeddings.", param="model")
+    raise ApiError(
+        f"The model `{model}` does not exist; this server has: {', '.join((*models, *retrieval))}",
+        status=404, param="model", code="model_not_found",
+    )  # fmt: skip
 
 
 def refuse_hopeless(served: ServedModel, num_chars: int) -> None:

@@ -1,13 +1,14 @@
-"""POST /v1/embeddings: the mean of a text's last hidden states, as a vector of length 1.
+"""POST /v1/embeddings: the vectors of texts, by a model made for retrieval where that is asked for by its name.
 
     {"model": "current", "input": ["the cat", "猫"], "encoding_format": "float"}
         ->  {"data": [{"embedding": [0.03, ...], "index": 0, ...}, ...], ...}
 
-These are the hidden states of a model that was trained to write: near texts tend to lie near each other, but a
-model made for retrieval does it better.
+A model that talks gives the mean of a text's last hidden states, at length 1. It was trained to write: near texts tend to
+lie near each other, but a model made for retrieval (`server.retrieval`) does it better.
 """
 
 import base64
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -22,7 +23,8 @@ from liaoliao.server.openai import Label
 from liaoliao.server.openai_completions import IdLists, Ids, Prompts, Texts, read_prompts, size_of_prompts
 from liaoliao.server.openai_shapes import FAILURES, EmbeddingList
 from liaoliao.server.reply import LARGE_CHARS
-from liaoliao.server.served import pick, spend
+from liaoliao.server.retrieval import RetrievalModel
+from liaoliao.server.served import ServedModel, pick, spend
 from liaoliao.server.sse import finish
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=StrictRoute)
@@ -42,30 +44,56 @@ class EmbeddingRequest(Prompts):
 )
 async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
     """Vectors that stand for texts."""
-    served = pick(request, body.model)
     if isinstance(body.input, list) and "" in body.input:
         raise ApiError("Invalid value for 'input': a text is empty", param="input")
-    large = size_of_prompts(body.input) > LARGE_CHARS
-    texts = await off_loop(large, read_prompts, body.input, served, parse_special=bool(body.parse_special))
-    vectors = await finish(request, served.engine.embed([text.token_ids for text in texts]))
+    retrieval: Mapping[str, RetrievalModel] = request.app.state.retrieval
+    if body.model in retrieval:
+        vectors, num_tokens = await finish(request, retrieval[body.model].embed(_texts(body)))
+    else:
+        vectors, num_tokens = await _pooled(body, request, pick(request, body.model))
     _check_dimensions(body.dimensions, vectors.shape[-1])
-    num_tokens = sum(len(text.token_ids) for text in texts)
     spend(request, num_tokens)
     data = [
         {"object": "embedding", "index": index, "embedding": vector}
         for index, vector in enumerate(_written(vectors, as_base64=body.encoding_format == "base64"))
     ]
     usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
-    return JSONResponse({"object": "list", "data": data, "model": served.id, "usage": usage})
+    return JSONResponse({"object": "list", "data": data, "model": body.model, "usage": usage})
+
+
+async def _pooled(
+    body: EmbeddingRequest, request: Request, served: ServedModel
+) -> tuple[Float[Tensor, "B D"], int]:
+    """The mean hidden states of a model that talks, each at length 1, and the tokens they are of."""
+    large = size_of_prompts(body.input) > LARGE_CHARS
+    texts = await off_loop(large, read_prompts, body.input, served, parse_special=bool(body.parse_special))
+    vectors = (await finish(request, served.engine.embed([text.token_ids for text in texts]))).float().cpu()
+    unit = vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return unit, sum(len(text.token_ids) for text in texts)
+
+
+def _texts(body: EmbeddingRequest) -> list[str]:
+    """The texts for a model whose tokenizer is its own business."""
+    if body.parse_special is not None:
+        raise ApiError(
+            "Invalid value for 'parse_special': this model reads a text in its own way; leave it out",
+            param="parse_special",
+        )
+    several: Sequence[Any] = [body.input] if isinstance(body.input, str) else body.input
+    if not all(isinstance(text, str) for text in several):
+        raise ApiError(
+            "Invalid value for 'input': this model reads texts, not token ids, which would be those of another one's "
+            "vocabulary",
+            param="input",
+        )
+    return list(several)
 
 
 def _written(vectors: Float[Tensor, "B D"], *, as_base64: bool) -> list[Any]:
-    """Each vector at length 1: numbers, or base64 of little-endian float32."""
-    unit = vectors.float().cpu()
-    unit = unit / unit.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    """Each vector as numbers, or as base64 of little-endian float32."""
     if as_base64:
-        return [base64.b64encode(row.numpy().astype("<f4").tobytes()).decode("ascii") for row in unit]
-    rows: list[Any] = unit.tolist()
+        return [base64.b64encode(row.numpy().astype("<f4").tobytes()).decode("ascii") for row in vectors]
+    rows: list[Any] = vectors.tolist()
     return rows
 
 
