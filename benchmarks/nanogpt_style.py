@@ -1,4 +1,5 @@
-"""A nanoGPT-style baseline, written for this comparison: a GPT-2 block stack under plain AdamW and bf16 autocast.
+"""A nanoGPT-style baseline, written for this comparison: a GPT-2 block stack under plain AdamW, with bf16 autocast where
+the processor has it.
 
 Learned positions, LayerNorm without bias, GELU of four times the width, tied embeddings, SDPA over rows cut from one
 stream of tokens (documents run into each other), AdamW (0.9, 0.95), weight decay 0.1, cosine to a tenth.
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from liaoliao.train.machine import pick_dtype
 
 
 class Block(nn.Module):
@@ -71,6 +74,7 @@ def train(
     groups = [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95))
     rng, length = np.random.default_rng(seed), model.max_length
+    has_bf16 = pick_dtype("auto") == torch.bfloat16
     began, num_tokens = time.monotonic(), 0
     while (progress := (time.monotonic() - began) / seconds) < 1:
         factor = min(1.0, progress / 0.02) * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
@@ -78,7 +82,7 @@ def train(
             group["lr"] = lr * factor
         starts = rng.integers(0, len(stream) - length - 1, tokens_per_step // length)
         rows = torch.from_numpy(np.stack([stream[s : s + length + 1] for s in starts]).astype(np.int64))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bf16):
             logits = model(rows[:, :-1])
             loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
         loss.backward()
