@@ -33,6 +33,7 @@ from liaoliao.model.gguf import export_gguf
 from liaoliao.model.transformer import Transformer
 from liaoliao.text.chat_template import ChatTemplate
 from liaoliao.text.tokenizer import Tokenizer
+from liaoliao.train.machine import pick_dtype
 
 RESULTS = Path(__file__).parent / "results" / "decode.md"
 CONTEXT, PROMPT, PREFILL = 640, 16, 512
@@ -129,12 +130,12 @@ class Llama:
 
 
 class Transformers:
-    """`generate` in bf16, which is a prefill and then its loop."""
+    """`generate` in bf16, or in fp32 where the processor multiplies no bf16; a prefill and then its loop."""
 
     def __init__(self, folder: Path, num_threads: int) -> None:
         from transformers import AutoModelForCausalLM
 
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype("auto"))
         self.num_threads = num_threads
         self.ids = torch.zeros(1, 1, dtype=torch.long)
 
@@ -241,7 +242,8 @@ def compare(
     gguf = make_gguf(folder, RIVALS[dtype], args.threads)
     makers: dict[str, Callable[[], Contender]] = {}
     if dtype == "bf16" and not args.no_transformers:
-        makers["transformers bf16"] = lambda: Transformers(folder, args.threads)
+        plain = "bf16" if pick_dtype("auto") == torch.bfloat16 else "fp32"
+        makers[f"transformers {plain}"] = lambda: Transformers(folder, args.threads)
     makers[f"llama.cpp {RIVALS[dtype]}"] = lambda: Llama(gguf, args.threads)
     makers[f"liaoliao {dtype}"] = lambda: Ours(folder, dtype, args.threads)
     contenders = {name: make() for name, make in makers.items()}
@@ -316,6 +318,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, help="keep the models here")
     parser.add_argument("--no-transformers", action="store_true")
+    parser.add_argument("--out", type=Path, help="write here", default=None)
     return parser.parse_args()
 
 
@@ -331,9 +334,8 @@ def main() -> None:
         f"{torch.__version__}, llama-cpp-python {llama_cpp.__version__} ({build_flags()}). Medians (least-most); a "
         "ratio is the median over rounds to llama.cpp at the same bits."
     ]
-    if not (args.sizes or args.dtypes or args.only):
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if out := args.out or (None if args.sizes or args.dtypes or args.only else RESULTS):
+        out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def build_flags() -> str:

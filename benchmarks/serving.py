@@ -279,6 +279,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=4, help="in a round, at least")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--llama-server", type=Path, help="llama.cpp's own server, to measure too")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file to write")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
     lines = [__doc__.splitlines()[0], ""]
@@ -292,8 +293,7 @@ def main() -> None:
         f"{' --llama-server PATH' if args.llama_server else ''}`; {version('llama-cpp-python')}, "
         f"torch {torch.__version__}, {os.cpu_count()} cores.",
     ]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
