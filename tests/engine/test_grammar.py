@@ -5,6 +5,7 @@
 import json
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -182,6 +183,60 @@ def test_references_may_lead_back() -> None:
     assert allows(COMPILER.json_schema(schema), b'{"left": {"left": {"value": 1}, "value": 2}, "value": 3}')
 
 
+# ---------------------------------------------------------------- one of several
+
+
+@st.composite
+def unions(draw: st.DrawFn) -> dict[str, Any]:
+    """Objects that a required constant tells apart, maybe beside other types."""
+    by_value = partial(json.dumps, sort_keys=True)
+    tags = draw(st.lists(values, min_size=1, max_size=3, unique_by=by_value))
+    options: list[dict[str, Any]] = []
+    for tag in tags:
+        properties = draw(
+            st.permutations([("kind", {"const": tag}), *draw(st.dictionaries(names, leaves)).items()])
+        )
+        extra = {"additionalProperties": False} if draw(st.booleans()) else {}
+        options.append({"type": "object", "properties": dict(properties), "required": ["kind"]} | extra)
+    array = {"type": "array", "items": {"const": tags}}
+    others: list[dict[str, Any]] = [{"type": "integer"}, {"enum": ["是", None]}, array]
+    options += draw(st.lists(st.sampled_from(others), unique_by=str))
+    return {"oneOf": draw(st.permutations(options))}
+
+
+@given(unions(), st.integers(0, 2**32))
+def test_exactly_one_option_is_said(schema: Schema, seed: int) -> None:
+    value = json.loads(said(walk(COMPILER.json_schema(schema), seed)))
+    assert sum(Draft202012Validator(option).is_valid(value) for option in schema["oneOf"]) == 1
+
+
+@settings(max_examples=30)
+@given(unions(), values)
+def test_every_option_can_be_said(schema: Schema, extra: Any) -> None:
+    nested = {"type": "array", "items": {"$ref": "#/$defs/one"}, "$defs": {"one": schema}}
+    tags = [option["properties"]["kind"]["const"] for option in schema["oneOf"] if "properties" in option]
+    grammar = COMPILER.json_schema(nested)
+    things = [*({"kind": tag} for tag in tags), {"kind": extra}, 7, [], "是", None, extra]
+    for thing in things:
+        fits = Draft202012Validator(nested).is_valid([thing])
+        assert allows(grammar, json.dumps([thing], ensure_ascii=False).encode("utf-8")) == fits
+
+
+def test_options_that_may_hold_together_are_refused() -> None:
+    cat = {"type": "object", "properties": {"kind": {"const": "cat"}}}
+    dog = {"type": "object", "properties": {"kind": {"const": "dog"}}, "required": ["kind"]}
+    COMPILER.json_schema({"oneOf": [cat | {"required": ["kind"]}, dog]})
+    options = {"oneOf": [{"type": "null"}, cat | {"additionalProperties": dog}, {"type": "string"}, cat]}
+    with pytest.raises(
+        RequestError, match=r"^schema\.items\.oneOf: one value may satisfy options 1 and 3; .* anyOf$"
+    ):
+        COMPILER.json_schema({"type": "array", "items": options})
+    with pytest.raises(
+        RequestError, match=r"^tools\.t\.parameters\.oneOf: one value may satisfy options 0 and 1; "
+    ):
+        COMPILER.tool_call([Tool("t", parameters={"oneOf": [cat, {"required": ["kind"]}]})])
+
+
 # ---------------------------------------------------------------- words in strings
 
 
@@ -300,8 +355,10 @@ def test_calls_that_cannot_be_forced_are_refused() -> None:
         COMPILER.tool_call([])
     with pytest.raises(RequestError, match=r"tools.t.parameters.properties.a.uniqueItems is not supported"):
         COMPILER.tool_call([Tool("t", parameters={"properties": {"a": {"uniqueItems": True}}})])
-    with pytest.raises(RequestError, match="must have the type 'object'"):
-        COMPILER.tool_call([Tool("t", parameters={"type": "string"})])
+    kinds: list[Any] = ["string", ["array", "null"], {"object": {}}, 5, None]
+    for kind in kinds:
+        with pytest.raises(RequestError, match="must have the type 'object'"):
+            COMPILER.tool_call([Tool("t", parameters={"type": kind})])
 
 
 # ---------------------------------------------------------------- sharing and failing

@@ -124,6 +124,12 @@ def test_heavy_schemas_are_followed_in_time(name: str) -> None:
         ({"enum": {1, 2}}, "it holds a set"),
         ({"const": {1: 2}}, "a key of an object is not a string"),
         ({"const": "\ud800"}, "half a surrogate pair"),
+        ({"const": 10**5000}, "a number of thousands of digits"),
+        ({"oneOf": [{"type": "strng"}, {"type": "integer"}]}, "Invalid type: strng"),
+        ({"items": {"oneOf": [{"type": 5}, {"type": None}]}}, r"schema\.items\.oneOf: one value may satisfy"),
+        ({"oneOf": [{"enum": "ab"}, {"type": "integer", "enum": {"1": 1}}]}, "oneOf: one value may satisfy"),
+        ({"oneOf": [{"type": "integer"}, {"required": [1]}]}, r"schema\.oneOf\.1\.required must be a list of names"),
+        ({"oneOf": [{"const": 10**400}, {"const": -(10**400)}]}, "cannot be followed"),
     ],
 )  # fmt: skip
 def test_refusals_say_what_and_where(schema: Any, reason: str) -> None:
@@ -147,8 +153,11 @@ oddities = st.recursive(
 )
 
 
-@settings(max_examples=300)
-@given(st.dictionaries(st.sampled_from(KEYWORDS), oddities, max_size=4))
+odd_schemas = st.dictionaries(st.sampled_from(KEYWORDS), oddities, max_size=4)
+
+
+@settings(max_examples=400)
+@given(odd_schemas | st.lists(odd_schemas, min_size=2, max_size=3).map(lambda options: {"oneOf": options}))
 def test_odd_schemas_are_followed_or_refused(schema: dict[str, Any]) -> None:
     began = time.process_time()
     with suppress(RequestError):

@@ -29,6 +29,7 @@ from liaoliao.text.tokenizer import Tokenizer
 # One blank, or a line break and its indentation, where JSON allows any white space: a model cannot idle there.
 _FREE_LAYOUT: Final = {"whitespace_pattern": r" |\n {0,40}|\n\t{0,10}"}
 _TOOL_LAYOUT: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_CHOICES: Final = {"coerce_one_of": True}  # `check_schema` has made sure that `oneOf` says what `anyOf` would
 _HEADER: Final = '%llguidance {"no_forcing": true}\n'  # the model cuts words into tokens as it is used to
 
 
@@ -163,13 +164,13 @@ class _Vocabulary:
 
 def _with_layout(schema: Mapping[str, Any], layout: Mapping[str, Any], where: str) -> dict[str, Any]:
     check_schema(schema, where)
-    return {**schema, "x-guidance": layout}
+    return {**schema, "x-guidance": {**layout, **_CHOICES}}
 
 
 def _arguments(tool: Tool) -> dict[str, Any]:
     """The schema of a tool's arguments, which are an object whatever else it says."""
     kinds = tool.parameters.get("type", "object")
-    if "object" not in ([kinds] if isinstance(kinds, str) else kinds):
+    if kinds != "object" and not (isinstance(kinds, list | tuple) and "object" in kinds):
         raise RequestError(
             f"the parameters of the tool {tool.name} must have the type 'object', not {kinds!r:.40}"
         )

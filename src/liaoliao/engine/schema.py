@@ -4,17 +4,20 @@
         ->  RequestError: schema.uniqueItems is not supported
 
 Keywords outside of the tables below are refused, as a reply would not keep to them; those that only describe pass.
-So are schemas too large or too deep to compile in good time, references that lead nowhere, and schemas that no
-finite text satisfies (`{"$ref": "#"}`). What is left to the compiler: the values of keywords, patterns, formats.
+So are schemas too large or too deep to compile in good time, references that lead nowhere, schemas that no finite
+text satisfies (`{"$ref": "#"}`), and `oneOf` whose options may hold together. What is left to the compiler: the values
+of keywords, patterns, formats.
 """
 
 import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
+from liaoliao.engine.exclude import Excluder, Schema
 from liaoliao.errors import RequestError
 
 MAX_SIZE_BYTES: Final = 64 * 1024
@@ -59,6 +62,7 @@ def check_schema(schema: Mapping[str, Any], where: str = "schema") -> None:
     _check_reach(schemas, where)
     _check_patterns(schemas, where)
     _check_ends(schemas, where)
+    _check_choices(schemas, where)
 
 
 # ------------------------------------------------------------ size
@@ -78,6 +82,8 @@ def _check_size(schema: object, where: str) -> None:
         size_bytes = len(json.dumps(schema, ensure_ascii=False).encode("utf-8"))
     except UnicodeEncodeError as error:
         raise RequestError(f"{where} is not Unicode: it holds half a surrogate pair") from error
+    except ValueError as error:  # Python does not write it
+        raise RequestError(f"{where} is too large: it holds a number of thousands of digits") from error
     if size_bytes > MAX_SIZE_BYTES:
         raise RequestError(f"{where} is too large: more than {MAX_SIZE_BYTES} bytes of JSON")
 
@@ -283,3 +289,29 @@ def _array_ends(schema: Mapping[str, Any], path: _Path, ending: set[_Path]) -> b
     if least > len(first) and "items" in schema:
         needed = [*needed, (*path, "items")]
     return all(place in ending for place in needed)
+
+
+# ------------------------------------------------------------ one of several
+
+
+def _check_choices(schemas: _Schemas, where: str) -> None:
+    """Refuse `oneOf` where two options may hold for one value, as a grammar only knows `anyOf`."""
+    excluder = Excluder(lambda reference: schemas[_target(reference)])
+    for path, schema in schemas.items():
+        if isinstance(schema, Mapping) and "oneOf" in schema:
+            _check_choice(schema, _name(where, path), excluder)
+
+
+def _check_choice(schema: Mapping[str, Any], name: str, excluder: Excluder) -> None:
+    beside = {key: value for key, value in schema.items() if key != "oneOf"}
+    options: list[Schema] = [{"allOf": [beside, option]} for option in schema["oneOf"]]
+    pairs = combinations(enumerate(options), 2)
+    try:
+        overlap = next(((i, j) for (i, one), (j, other) in pairs if not excluder.excludes(one, other)), None)
+    except RequestError as error:
+        raise RequestError(f"{name}.oneOf: {error}") from error
+    if overlap:
+        raise RequestError(
+            f"{name}.oneOf: one value may satisfy options {overlap[0]} and {overlap[1]}; give them different types, or"
+            " a required property with a constant that differs, or use anyOf"
+        )
