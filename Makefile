@@ -13,7 +13,7 @@
 #   make test-clients   every client of docs/guides/clients.md, each installed in an environment of its own
 #   make test-long      fuzz, overload, aborts, a ten-minute soak and a hundred kills of a running server: about an hour
 #   make test-replicas  two replicas on Ray Serve, one of them killed under load
-#   make e2e            the page in a real browser (Debian's chromium, or LIAOLIAO_CHROMIUM)
+#   make e2e            the page in a real browser (LIAOLIAO_CHROMIUM, else the machine's chromium, else Debian's package)
 #
 #   make clean      remove .venv and caches (runs and models stay)
 #
@@ -24,7 +24,7 @@ BIN := .venv/bin
 PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install
 
 .DEFAULT_GOAL := help
-.PHONY: help install chat talk serve page test test-page test-llama test-clients test-long test-replicas e2e lint bench clean
+.PHONY: help install chat talk serve page test test-page test-llama test-clients test-long test-replicas e2e browser lint bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -71,8 +71,15 @@ test-clients: .venv/.installed-test
 test-replicas: .venv/.installed-replicas
 	@REPLICAS_ON_RAY=1 $(BIN)/pytest -q -n0 -s tests/server/replicas/test_on_ray.py
 
-e2e: page .venv/.installed-e2e
+e2e: page .venv/.installed-e2e browser
 	@LIAOLIAO_E2E=1 $(BIN)/pytest -q -n0 --timeout 900 -o faulthandler_timeout=960 tests/e2e
+
+# Only root may install packages; everybody else is told what is missing.
+browser:
+	@[ -n "$$LIAOLIAO_CHROMIUM" ] || command -v chromium > /dev/null || command -v chromium-browser > /dev/null || { \
+	    echo "==> installing Chromium" && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -q && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; } || { \
+	    echo "there is no Chromium: install the package chromium, or name one: LIAOLIAO_CHROMIUM=/path make e2e" >&2; exit 1; }
 
 test-long: .venv/.installed-test
 	@$(BIN)/python -m tests.long.fuzz --requests 100000
