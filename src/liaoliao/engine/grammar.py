@@ -21,7 +21,7 @@ from jaxtyping import Bool
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
 from liaoliao.engine.request import Grammar
-from liaoliao.engine.schema import check_schema
+from liaoliao.engine.schema import check_schema, without_discriminators
 from liaoliao.errors import RequestError
 from liaoliao.messages import Tool
 from liaoliao.text.tokenizer import Tokenizer
@@ -164,7 +164,7 @@ class _Vocabulary:
 
 def _with_layout(schema: Mapping[str, Any], layout: Mapping[str, Any], where: str) -> dict[str, Any]:
     check_schema(schema, where)
-    return {**schema, "x-guidance": {**layout, **_CHOICES}}
+    return {**without_discriminators(schema), "x-guidance": {**layout, **_CHOICES}}
 
 
 def _arguments(tool: Tool) -> dict[str, Any]:

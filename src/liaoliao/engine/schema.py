@@ -65,6 +65,25 @@ def check_schema(schema: Mapping[str, Any], where: str = "schema") -> None:
     _check_choices(schemas, where)
 
 
+def without_discriminators(schema: Any) -> Any:
+    """A schema that was checked, without the `discriminator` that pydantic writes beside its unions: it only describes, but
+    the compiler takes it for a condition.
+    """
+    if not isinstance(schema, Mapping):
+        return schema
+    kept: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _SCHEMA_OF:
+            kept[key] = without_discriminators(value)
+        elif key in _SCHEMAS_BY_NAME:
+            kept[key] = {name: without_discriminators(part) for name, part in value.items()}
+        elif key in _SCHEMAS_IN_ORDER:
+            kept[key] = [without_discriminators(part) for part in value]
+        elif key != "discriminator":
+            kept[key] = value
+    return kept
+
+
 # ------------------------------------------------------------ size
 
 
