@@ -21,7 +21,7 @@ from liaoliao.model.checkpoint import save_checkpoint
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.transformer import Transformer
 from liaoliao.recipes.corpus import Corpus, kept_corpus
-from liaoliao.recipes.file_corpus import file_corpus
+from liaoliao.recipes.file_corpus import file_corpus, usable_files
 from liaoliao.recipes.held_out import held_out_bits, held_out_results
 from liaoliao.recipes.reporter import Reporter
 from liaoliao.recipes.run import announce, begin, ending_told, free_if_failed, model_shape, say_stopped
@@ -95,9 +95,9 @@ def _carry_out(
 ) -> SpeedrunResult:
     """The story; `began` is when it did, by the monotonic clock."""
     out = run_dir.folder
-    pace = 0.0 if (out / SHAPE_FILE).exists() else _pace(config)
     with free_if_failed(run_dir, resume=resume):
         reporter.say(f"data: {', '.join(config.data)}")
+        pace = 0.0 if (out / SHAPE_FILE).exists() else _pace(config)
         corpus = kept_corpus(out / "data", partial(_corpus, config, pace, out / "data", reporter), reporter)
     left_s = 60 * config.minutes * (1 - EVAL_SHARE) - (time.monotonic() - began)
     model_config, story = _model_config(config, corpus, pace, left_s, out, reporter)
@@ -149,7 +149,9 @@ def _carry_out(
 
 
 def _pace(config: SpeedrunConfig) -> float:
-    """Tokens a second that this machine trains, as `sizing` counts them."""
+    """Tokens a second that this machine trains, as `sizing` counts them; where there is nothing to train on, DataError."""
+    if config.data != (TOWN,):
+        usable_files(config.data, lambda line: None)  # they are looked at again later, and told of
     stage = _stage(config, "pretrain", {}, warmup=0.0, warmdown=0.0, seed=config.seed)
     length = TYPICAL_DOCUMENT if config.data == (TOWN,) else config.row_length
     return measure_pace(stage, vocab_size=config.vocab_size, document_length=length)
