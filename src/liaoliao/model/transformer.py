@@ -151,9 +151,19 @@ class Trunk(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = _embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+def _embedding(num_tokens: int, size: int) -> nn.Embedding:
+    """As PyTorch makes it; without storage (the device "meta") its numbers are not drawn, for which PyTorch would first
+    load its compiler: two seconds, where a model is only about to be read.
+    """
+    weight = torch.empty(num_tokens, size)
+    if not weight.is_meta:
+        nn.init.normal_(weight)
+    return nn.Embedding(num_tokens, size, _weight=weight)
 
 
 @torch.no_grad()
