@@ -13,6 +13,7 @@ install_import_hook("liaoliao", "beartype.beartype")
 
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -44,3 +45,15 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("LIAOLIAO_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A running PostgreSQL; tests that need one are skipped where there is none."""
+    from tests.store.postgres import missing, postgres_server
+
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with postgres_server() as url:
+        yield url

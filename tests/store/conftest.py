@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import text
 
 from liaoliao.store import Account, Store, passwords
-from tests.store.postgres import missing, new_database, postgres_server
+from tests.store.postgres import new_database
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +25,6 @@ def _cheap_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def real_passwords() -> None:
     """Hashes at their real cost."""
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A running PostgreSQL; tests that need one are skipped where there is none."""
-    reason = missing()
-    if reason is not None:
-        pytest.skip(reason)
-    with postgres_server() as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from liaoliao.text.chat_template import ChatTemplate
 from liaoliao.text.tokenizer import Tokenizer
 from tests.server.conftest import Says, ScriptedEngine
 from tests.server.page.people import database
-from tests.store.postgres import missing, new_database, postgres_server
+from tests.store.postgres import new_database
 
 TOKEN_S = 0.006
 
@@ -48,16 +48,6 @@ def chat(
     quick = replace(served, version="v1")
     yield create_app(Settings(), [quick, slow_model[0]], store=store)
     store.close()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A running PostgreSQL; tests that need one are skipped where there is none."""
-    reason = missing()
-    if reason is not None:
-        pytest.skip(reason)
-    with postgres_server() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
