@@ -109,11 +109,17 @@ def test_what_a_server_leaves_behind_is_interrupted_at_once(two: tuple[FastAPI, 
             maker.account_id, talk["id"], asked.id, model="m", model_version="", params={}
         )
         maker.store.save_partial(made.id, Message.assistant("It is"), (5, 6))
-        listening = asyncio.create_task(heard(other, made.id))
-        await asyncio.sleep(0.05)
+        events: list[Any] = []
+
+        async def listen() -> None:
+            async for _, event in other.live.follow(other.account_id, made.id, 0):
+                events.append(event)
+
+        listening = asyncio.create_task(listen())
+        await wait_until(lambda: text_of(events))
         assert not listening.done()
         maker.store.close()
-        events = [event for _, event in await listening]
+        await listening
         assert text_of(events) == "It is" and events[-1]["message"]["status"] == "interrupted"
         assert (await other.get(f"/messages/{made.id}"))["status"] == "interrupted"
 
