@@ -111,6 +111,37 @@ def test_there_is_always_an_admin_who_can_log_in(store: Store) -> None:
     store.delete_account(ben.id)
 
 
+def test_the_only_account_may_leave(store: Store) -> None:
+    """As when one goes back from several users to one, and deletes everything."""
+    store.single_account()
+    anna = store.create_first_account("anna", GOOD)
+    store.create_conversation(anna.id, title="secret")
+    token, _ = store.create_session(anna.id, 60.0)
+    with pytest.raises(UsageError, match="last admin"):
+        store.set_disabled(anna.id, True)
+    store.shut_out(anna.id)
+    assert store.find_session(token) is None
+    assert store.verify_password("anna", GOOD) == anna, "were she not deleted, she could come in again"
+    store.delete_account(anna.id)
+    assert store.accounts() == [] and store.needs_setup()
+    owner = store.single_account()
+    assert owner.id != anna.id and store.conversations(owner.id) == []
+
+
+def test_who_is_to_be_deleted_is_shut_out_first(store: Store) -> None:
+    anna, ben = store.create_account("anna", GOOD), store.create_account("ben", GOOD)
+    token, _ = store.create_session(ben.id, 60.0)
+    refused: list[Callable[[str], None]] = [store.shut_out, store.delete_account]
+    for use in refused:
+        with pytest.raises(UsageError, match="last admin"):
+            use(anna.id)
+    store.shut_out(ben.id)
+    assert store.account(ben.id).disabled and store.find_session(token) is None
+    store.delete_account(ben.id)
+    store.shut_out(anna.id)
+    store.delete_account(anna.id)
+
+
 def test_two_admins_cannot_both_step_down(store: Store) -> None:
     ids = [store.create_account(name, GOOD, "admin").id for name in ("anna", "ben")]
     start = threading.Barrier(2)
@@ -198,6 +229,7 @@ def test_accounts_that_are_not_there(store: Store) -> None:
     uses: list[Callable[[str], object]] = [
         store.account,
         store.delete_account,
+        store.shut_out,
         store.create_conversation,
         lambda id: store.set_role(id, "admin"),
         lambda id: store.set_disabled(id, True),

@@ -90,3 +90,21 @@ def test_a_file_that_is_being_thrown_away_cannot_be_sent(
             assert sending.is_alive(), "it waits to see how that ends"
         sending.join()
     assert len(refused) == 1 and store.nodes(me.id, talk) == []
+
+
+def test_a_file_that_is_just_being_shown_elsewhere_outlives_its_conversation(
+    store: Store, me: Account, url: str
+) -> None:
+    first, second = (store.create_conversation(me.id).id for _ in range(2))
+    file = give(store, me, "shared")
+    store.add_message(me.id, first, Message.user("?"), None, attachment_ids=[file])
+    with Store.open(url) as other:
+        deleting = threading.Thread(target=other.delete_conversation, args=(me.id, first))
+        with store.together():
+            store.add_message(me.id, second, Message.user("?"), None, attachment_ids=[file])
+            deleting.start()
+            deleting.join(0.1)
+            assert deleting.is_alive(), "it waits to see who shows the file"
+        deleting.join()
+    assert [line.id for line in store.conversations(me.id)] == [second] and kept(store, me, [file]) == [True]
+    assert [shown.id for shown in store.nodes(me.id, second)[0].attachments] == [file]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -139,6 +140,27 @@ def test_a_server_that_was_taken_for_dead_may_still_finish(store: Store, me: Acc
     with Store.open(url) as other:
         assert other.interrupt_running() == 0
     assert store.node(me.id, again.id).status == "running"
+
+
+def test_a_reply_that_is_finished_just_then_keeps_its_end(
+    store: Store, me: Account, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server is taken for dead, and finishes it between the look and the mark; on SQLite, after both."""
+    node = begin(store, me)
+    whole = (node.id, Message.assistant("It leaves."), "done")
+    finishing = threading.Thread(target=store.finish_generation, args=whole)
+
+    def alive(connection: object, server_id: str) -> bool:
+        finishing.start()
+        finishing.join(0.5)
+        return False
+
+    with Store.open(url) as other:
+        monkeypatch.setattr(other._presence, "alive", alive)
+        assert other.interrupt_running() in (0, 1)
+    finishing.join()
+    end = store.node(me.id, node.id)
+    assert (end.status, end.message.text) == ("done", "It leaves.")
 
 
 def test_nothing_stays_of_the_sign_of_life(store: Store, me: Account, url: str) -> None:

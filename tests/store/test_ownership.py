@@ -14,8 +14,8 @@ from liaoliao.store import Store
 from liaoliao.store.ids import new_id
 
 OF_AN_ACCOUNT_ALONE = {
-    "account", "set_role", "set_disabled", "set_password", "check_password", "delete_account", "create_session",
-    "end_sessions", "create_account_key", "account_keys", "add_attachment", "add_persona", "personas",
+    "account", "set_role", "set_disabled", "shut_out", "set_password", "check_password", "delete_account",
+    "create_session", "end_sessions", "create_account_key", "account_keys", "add_attachment", "add_persona", "personas",
     "export_account", "import_conversations",
 }  # fmt: skip
 OF_THE_SERVER = {

@@ -5,11 +5,14 @@ import time
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, delete
 
 from liaoliao.errors import DataError, NotFoundError
 from liaoliao.messages import Message, ToolCall
-from liaoliao.store import Account, Store
+from liaoliao.store import Account, Store, schema
+from liaoliao.store.importing import Importer
 from liaoliao.store.records import ToolUse
+from liaoliao.store.wire import ExportedConversation
 
 
 def fill(store: Store, id: str) -> None:
@@ -109,6 +112,70 @@ def test_what_was_running_comes_in_interrupted(store: Store, me: Account) -> Non
     store.import_conversations(me.id, store.export_account(me.id))
     newest = [line.id for line in store.conversations(me.id) if line.id != talk]
     assert [node.status for node in store.nodes(me.id, newest[0])] == ["done", "interrupted"]
+
+
+def test_a_persona_that_is_there_already_is_not_made_again(store: Store, me: Account) -> None:
+    """A long list comes in pieces, and each of them has the personas."""
+    fill(store, me.id)
+    data = store.export_account(me.id)
+    anna = store.create_account("anna", "correct horse")
+    for _ in range(2):
+        assert store.import_conversations(anna.id, data).num_conversations == 2
+    [lin] = store.personas(anna.id)
+    assert [mine.id for mine in store.personas(me.id)] == [data["personas"][0]["id"]] != [lin.id]
+    talks = [talk for talk in store.conversations(anna.id) if talk.title == "Ferries"]
+    assert [talk.persona_id for talk in talks] == [lin.id] * 2
+    others: list[dict[str, Any]] = [{"greeting": "早"}, {"avatar": None}, {"source": {"spec": "other"}}]
+    for change in (*others, *others):
+        changed = {**data, "personas": [{**data["personas"][0], **change}]}
+        assert store.import_conversations(anna.id, changed).skipped == ()
+    kept = store.personas(anna.id)
+    assert len(kept) == 4 and kept[0] == lin
+    assert {talk.persona_id for talk in store.conversations(anna.id) if talk.title == "Ferries"} == {
+        persona.id for persona in kept
+    }
+
+
+def test_a_persona_that_is_deleted_meanwhile_holds_nothing_up(
+    store: Store, me: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, me.id)
+    data = store.export_account(me.id)
+    anna, keep = store.create_account("anna", "correct horse"), Importer.keep
+
+    def late(importer: Importer, connection: Connection, label: str, talk: ExportedConversation) -> None:
+        connection.execute(delete(schema.personas).where(schema.personas.c.account_id == anna.id))
+        keep(importer, connection, label, talk)
+
+    monkeypatch.setattr(Importer, "keep", late)
+    report = store.import_conversations(anna.id, data)
+    assert (report.num_conversations, report.skipped) == (2, ())
+    assert [talk.persona_id for talk in store.conversations(anna.id)] == [None, None]
+
+
+def test_a_reply_that_goes_on_with_another_does_so_here(store: Store, me: Account) -> None:
+    talk = store.create_conversation(me.id).id
+    asked = store.add_message(me.id, talk, Message.user("when?"), None).id
+    begun = store.add_message(me.id, talk, Message.assistant("at"), asked).id
+    prompts: list[Any] = [
+        {"system": "s", "left_out": 0, "continues": begun}, {"continues": "0" * 26}, {"continues": [begun]},
+        {"system": begun}, begun,
+    ]  # fmt: skip
+    for prompt in prompts:
+        params = {"top_k": 5, "prompt": prompt}
+        made = store.begin_generation(me.id, talk, asked, model="m", model_version="v", params=params).id
+        store.finish_generation(made, Message.assistant("at 9"), "done")
+    anna = store.create_account("anna", "correct horse")
+    store.import_conversations(anna.id, store.export_account(me.id))
+    [line] = store.conversations(anna.id)
+    _, here, *replies = store.nodes(anna.id, line.id)
+    assert here.message.text == "at" and here.id != begun
+    kept = [reply.generation.params for reply in replies if reply.generation is not None]
+    assert [params["prompt"] for params in kept] == [
+        {"system": "s", "left_out": 0, "continues": here.id}, {"continues": None}, {"continues": None},
+        {"system": begun}, begun,
+    ]  # fmt: skip
+    assert [params["top_k"] for params in kept] == [5] * 5
 
 
 MESSAGE = {

@@ -2,9 +2,9 @@
 
     store.create_account("anna", "correct horse", "member");  store.verify_password("anna", "correct horse")  ->  Account
 
-The first account with a password is an admin, and there is always one that is not disabled. Single-user mode has an
-account of its own, `single_account`, without a password; one can be set later, and then it can log in like any other
-(`create_first_account` does so, with a name).
+The first account with a password is an admin, and there is always one that is not disabled; only who is alone may leave
+as an admin. Single-user mode has an account of its own, `single_account`, without a password; one can be set later, and
+then it can log in like any other (`create_first_account` does so, with a name).
 """
 
 import hashlib
@@ -130,6 +130,17 @@ class Accounts(Part):
             connection.execute(update(_TABLE).where(_TABLE.c.id == account_id).values(disabled=disabled))
             return _account(_row(connection, account_id))
 
+    def shut_out(self, account_id: str) -> None:
+        """Before an account is deleted: end its sessions, and disable it. The only one that there is stays as it is but
+        for its sessions: were it not deleted after all, nobody could let it in again. Raises as `delete_account` does.
+        """
+        with self._database.write(alone=True) as connection:
+            row = _row(connection, account_id)
+            _keep_an_admin(connection, row, leaves=True)
+            _end_sessions(connection, account_id)
+            disabled = row.disabled or not _is_only(connection, account_id)
+            connection.execute(update(_TABLE).where(_TABLE.c.id == account_id).values(disabled=disabled))
+
     def set_password(self, account_id: str, old: str | None, new: str) -> Account:
         """Change a password, which ends the account's sessions. `old` is compared unless it is None. Raises
         NotFoundError, and UsageError for a wrong old or a bad new one.
@@ -144,11 +155,11 @@ class Accounts(Part):
 
     def delete_account(self, account_id: str) -> None:
         """Delete an account and all that it has: its rows are gone and, on SQLite, overwritten in the files. Raises
-        NotFoundError, and UsageError for the last admin.
+        NotFoundError, and UsageError for the last admin while there are other accounts.
         """
         with self._database.write(alone=True) as connection:
             row = _row(connection, account_id)
-            _keep_an_admin(connection, row)
+            _keep_an_admin(connection, row, leaves=True)
             index = Index(connection)
             index.forget(schema.search_texts.c.account_id == account_id)
             index.compact()
@@ -222,12 +233,19 @@ def _end_sessions(connection: Connection, account_id: str) -> None:
     connection.execute(delete(schema.sessions).where(schema.sessions.c.account_id == account_id))
 
 
-def _keep_an_admin(connection: Connection, row: AnyRow) -> None:
-    """Refuse what would leave nobody who can log in and rule."""
+def _keep_an_admin(connection: Connection, row: AnyRow, *, leaves: bool = False) -> None:
+    """Refuse what would leave nobody who can log in and rule. `leaves`: the account goes for good, which the only one
+    may.
+    """
     rules = (_TABLE.c.role == "admin", ~_TABLE.c.disabled, _TABLE.c.password_hash.is_not(None))
     rulers = set(connection.execute(select(_TABLE.c.id).where(*rules)).scalars())
-    if rulers == {row.id}:
+    if rulers == {row.id} and not (leaves and _is_only(connection, row.id)):
         raise UsageError(f"{row.name} is the last admin: make another one first")
+
+
+def _is_only(connection: Connection, account_id: str) -> bool:
+    """Whether there is no other account."""
+    return connection.execute(select(_TABLE.c.id).where(_TABLE.c.id != account_id)).first() is None
 
 
 def _checked_name(name: str) -> str:

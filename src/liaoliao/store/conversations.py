@@ -28,7 +28,7 @@ MAX_TITLE = 500  # characters
 MAX_SETTINGS = 100_000  # characters of JSON
 _NEWEST = 300  # conversations that a query looks through without the index
 _TABLE, _TEXTS = schema.conversations, schema.search_texts
-_MESSAGES, _SHOWN = schema.messages, schema.message_attachments
+_MESSAGES, _FILES, _SHOWN = schema.messages, schema.attachments, schema.message_attachments
 _LISTED = tuple(column for column in _TABLE.c if column.name != "settings")
 _ORDER = (_TABLE.c.pinned, _TABLE.c.updated_at, _TABLE.c.id)
 _CHANGES = ("title", "pinned", "model", "persona_id", "settings", "head_id")
@@ -108,12 +108,14 @@ class Conversations(Part):
         shown_here = shown.where(_MESSAGES.c.conversation_id == conversation_id).distinct()
         with self._database.write() as connection:
             owned(connection, _TABLE, conversation_id, account_id, to_change=True)
-            files = connection.execute(shown_here).scalars().all()
+            held = select(_FILES.c.id).where(_FILES.c.id.in_(shown_here)).order_by(_FILES.c.id)
+            # held until the end of the transaction, so that none of them is just being shown elsewhere
+            files = connection.execute(held.with_for_update()).scalars().all()
             Index(connection).forget(_TEXTS.c.conversation_id == conversation_id)
             connection.execute(delete(_TABLE).where(_TABLE.c.id == conversation_id))
             for id in files:
                 unseen = ~select(_SHOWN.c.attachment_id).where(_SHOWN.c.attachment_id == id).exists()
-                connection.execute(delete(schema.attachments).where(schema.attachments.c.id == id, unseen))
+                connection.execute(delete(_FILES).where(_FILES.c.id == id, unseen))
 
 
 def _found(

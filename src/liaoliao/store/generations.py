@@ -143,12 +143,19 @@ class Generations(Part):
             servers = {row.server_id for row in rows}
             gone = {server for server in servers if not self._presence.alive(connection, server)}
             left = [row.id for row in rows if row.server_id in gone]
-            for id in left:
-                changed = update(_MESSAGES).where(_MESSAGES.c.id == id).values(status="interrupted")
-                connection.execute(changed)
-                make_findable(connection, id)
+            num_interrupted = sum(_interrupt(connection, id) for id in left)
         self._presence.sweep()
-        return len(left)
+        return num_interrupted
+
+
+def _interrupt(connection: Connection, message_id: str) -> bool:
+    """Mark a reply as interrupted, unless its server, which was taken for dead, has finished it just now."""
+    still = (_MESSAGES.c.id == message_id, _MESSAGES.c.status == "running")
+    changed = update(_MESSAGES).where(*still).values(status="interrupted")
+    if connection.execute(changed).rowcount == 0:
+        return False
+    make_findable(connection, message_id)
+    return True
 
 
 def _rewrite(connection: Connection, message_id: str, message: Message, status: Status) -> None:

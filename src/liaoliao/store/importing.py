@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from liaoliao.errors import DataError
 from liaoliao.messages import Message
@@ -23,7 +23,7 @@ from liaoliao.store.database import told
 from liaoliao.store.feedback import checked_feedback, keep_feedback, keep_vote
 from liaoliao.store.ids import new_id
 from liaoliao.store.parts import parts_from_json, said
-from liaoliao.store.personas import checked_persona
+from liaoliao.store.personas import checked_persona, find_persona
 from liaoliao.store.records import Feedback, Vote
 from liaoliao.store.search import Entry, Index
 from liaoliao.store.wire import (
@@ -36,6 +36,7 @@ from liaoliao.store.wire import (
 )
 
 _NOBODY = "0" * 26  # no server's id: who made an imported reply is not here
+_PROMPT, _CONTINUES = "prompt", "continues"  # in what a page keeps of a reply: what it goes on with
 
 
 class Importer:
@@ -53,19 +54,16 @@ class Importer:
         self.num_conversations = self.num_messages = 0
 
     def keep_personas(self, connection: Connection) -> None:
-        """Insert the file's personas; those that cannot be are noted."""
+        """Insert the file's personas but for those that the account has already, just as they are; what cannot be a
+        persona is noted.
+        """
         for old, persona in self._personas.items():
-            id = new_id()
             try:
                 values = _persona_values(persona)
                 with told(), connection.begin_nested():
-                    connection.execute(
-                        insert(schema.personas).values(id=id, account_id=self._account_id, **values)
-                    )
+                    self._persona_ids[old] = self._persona(connection, values)
             except DataError as error:
                 self._note(f"persona {persona.name[:60]}: {error}")
-            else:
-                self._persona_ids[old] = id
 
     def keep(self, connection: Connection, label: str, talk: ExportedConversation) -> None:
         """Insert a conversation. Raises DataError, halfway or not, for one that cannot be."""
@@ -85,6 +83,25 @@ class Importer:
         self.num_conversations += 1
         self.num_messages += len(messages)
 
+    def _persona(self, connection: Connection, values: Mapping[str, Any]) -> str:
+        """The persona of the account that has these values, which is made where there is none: its id."""
+        there = find_persona(connection, self._account_id, values)
+        if there is not None:
+            return there
+        id, now = new_id(), time.time()
+        made = insert(schema.personas).values(id=id, account_id=self._account_id, created_at=now)
+        connection.execute(made.values(**values))
+        return id
+
+    def _persona_of(self, connection: Connection, talk: ExportedConversation) -> str | None:
+        """The persona of a conversation, if it is one of the file and nobody has deleted it since."""
+        id = self._persona_ids.get(talk.persona_id or "")
+        if id is None:
+            return None
+        wanted = select(schema.personas.c.id).where(schema.personas.c.id == id)
+        there = connection.execute(wanted.with_for_update(read=True, key_share=True)).first()
+        return None if there is None else id
+
     def _keep_conversation(
         self, connection: Connection, id: str, talk: ExportedConversation, ids: Mapping[str, str]
     ) -> None:
@@ -93,7 +110,7 @@ class Importer:
             {"title": talk.title, "pinned": talk.pinned, "model": talk.model, "settings": settings}
         )
         tied = {
-            "persona_id": self._persona_ids.get(talk.persona_id or ""),
+            "persona_id": self._persona_of(connection, talk),
             "head_id": ids[talk.head_id] if talk.head_id is not None else None,
         }
         times = {"created_at": talk.created_at, "updated_at": talk.updated_at}
@@ -171,7 +188,7 @@ def _persona_values(persona: ExportedPersona) -> dict[str, Any]:
     values = {name: getattr(persona, name) for name in names}
     values |= {"avatar": avatar, "source": dict(persona.source or {})}
     checked_persona(values)
-    return {**values, "created_at": time.time()}
+    return values
 
 
 def _generation_row(message: ExportedMessage, ids: Mapping[str, str]) -> dict[str, Any]:
@@ -181,8 +198,19 @@ def _generation_row(message: ExportedMessage, ids: Mapping[str, str]) -> dict[st
     row = {field.name: getattr(made, field.name) for field in fields(made)}
     return {
         **row,
-        "params": dict(made.params),
+        "params": _params(made.params, ids),
         "id": new_id(),
         "message_id": ids[message.id],
         "server_id": _NOBODY,
     }
+
+
+def _params(params: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
+    """What was kept of a reply's making, with the id that the message it goes on with has here: None for one that is
+    not in its conversation, and the reply still counts as one that goes on.
+    """
+    prompt = params.get(_PROMPT)
+    if not isinstance(prompt, Mapping) or _CONTINUES not in prompt:
+        return dict(params)
+    old = prompt[_CONTINUES]
+    return {**params, _PROMPT: {**prompt, _CONTINUES: ids.get(old) if isinstance(old, str) else None}}

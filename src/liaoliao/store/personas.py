@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from liaoliao.errors import DataError
 from liaoliao.store import schema
@@ -84,6 +84,16 @@ class Personas(Part):
         with self._database.write() as connection:
             owned(connection, _TABLE, persona_id, account_id, to_change=True)
             connection.execute(delete(_TABLE).where(_TABLE.c.id == persona_id))
+
+
+def find_persona(connection: Connection, account_id: str, values: Mapping[str, Any]) -> str | None:
+    """The account's oldest persona that has all of these values, by its id; None where there is none. `values` are those
+    of every field.
+    """
+    same = [_TABLE.c[name] == values[name] for name in _FIELDS if name != "source"]
+    wanted = select(_TABLE.c.id, _TABLE.c.source).where(_TABLE.c.account_id == account_id, *same)
+    rows = connection.execute(wanted.order_by(_TABLE.c.created_at, _TABLE.c.id)).all()
+    return next((str(row.id) for row in rows if row.source == values["source"]), None)
 
 
 def checked_persona(values: Mapping[str, Any]) -> None:

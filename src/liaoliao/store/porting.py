@@ -3,8 +3,9 @@
     data = store.export_account(account.id)              # {"format": "liaoliao/1", …}: json.dump it
     store.import_conversations(other.id, data)           ->  ImportReport(num_conversations=12, …, skipped=())
 
-An import adds: whatever it finds gets new ids, and importing twice gives everything twice. Each conversation comes over
-whole or not at all, and what does not is named in the report.
+An import adds: whatever it finds gets new ids, and importing twice gives every conversation twice. A persona that is
+there already, just as it is in the file, is not made again: a long list comes in pieces that all name it. Each
+conversation comes over whole or not at all, and what does not is named in the report.
 """
 
 import time

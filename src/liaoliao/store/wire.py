@@ -26,7 +26,9 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class ExportedGeneration:
-    """A generation, without its ids."""
+    """A generation, without its ids. `params["prompt"]["continues"]`, if there is such, is the id of the message with
+    whose words it goes on.
+    """
 
     model: str
     model_version: str

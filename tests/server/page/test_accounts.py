@@ -1,5 +1,6 @@
 """Logging in and out, one's own account and keys, and what admins do: the ways in, and every way out."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
+from liaoliao.messages import Message
 from liaoliao.server.served import ServedModel
 from liaoliao.store import Store
-from tests.server.conftest import failure
+from tests.server.conftest import Says, failure
 from tests.server.page.people import OWN, PASSWORD, Person, cookie_of, page
+from tests.server.page.talking import SLOW_WORDS
 from tests.server.plain import ask
 
 ANOTHER = "another long password"
@@ -208,14 +211,27 @@ def test_whoever_leaves_is_gone(app: FastAPI, anna: Person) -> None:
     assert [account.name for account in app.state.store.accounts()] == ["boss"]
 
 
-def test_the_last_admin_stays(app: FastAPI, boss: Person) -> None:
+def test_the_last_admin_stays(app: FastAPI, boss: Person, anna: Person) -> None:
     for reply in (
         boss.ask("/api/me", method="DELETE", json={"password": PASSWORD}),
         boss.ask(f"/api/accounts/{boss.id}", method="PATCH", json={"role": "member"}),
         boss.ask(f"/api/accounts/{boss.id}", method="PATCH", json={"disabled": True}),
     ):
         assert reply.status_code == 400 and "last admin" in failure(reply)["message"]
-    assert log_in(app, "boss").status_code == 200
+    assert who(app, boss.token) == "boss" and log_in(app, "boss").status_code == 200
+
+
+def test_the_only_one_may_leave_and_somebody_else_begin(app: FastAPI, boss: Person) -> None:
+    app.state.store.create_conversation(boss.id, title="secret")
+    disabled = boss.ask(f"/api/accounts/{boss.id}", method="PATCH", json={"disabled": True})
+    assert disabled.status_code == 400 and "last admin" in failure(disabled)["message"]
+    assert boss.ask("/api/me", method="DELETE", json={"password": "wrong"}).status_code == 401
+    left = boss.ask("/api/me", method="DELETE", json={"password": PASSWORD})
+    assert left.status_code == 200 and cookie_of(left) == "" and app.state.store.accounts() == []
+    assert who(app, boss.token) is None and log_in(app, "boss").status_code == 401
+    assert ask(app, "/v1/models", headers={"x-api-key": boss.key}).status_code == 401
+    assert ask(app, "/api/me").json()["needs_setup"] is True
+    assert post(app, "/api/setup", name="anna", password=PASSWORD).status_code == 201
 
 
 # Everybody's
@@ -239,6 +255,37 @@ def test_an_admin_makes_and_changes_accounts(app: FastAPI, boss: Person) -> None
     assert (log_in(app, "carla").status_code, log_in(app, "carla", ANOTHER).status_code) == (401, 200)
     assert boss.ask(carla, method="DELETE").status_code == 200
     assert [one["name"] for one in boss.ask("/api/accounts").json()["accounts"]] == ["boss"]
+
+
+@pytest.mark.parametrize(
+    ("change", "key_is_good"), [({"disabled": True}, False), ({"password": ANOTHER}, True)]
+)
+def test_who_is_put_out_is_answered_no_more(
+    slow_model: tuple[ServedModel, Says],
+    slow: Says,
+    tmp_path: Path,
+    change: dict[str, Any],
+    key_is_good: bool,
+) -> None:
+    slow.chat(Message.assistant(SLOW_WORDS * 3))
+    with page(slow_model[0], tmp_path, multi_user=True) as app:
+        boss, anna = Person.join(app, "boss", "admin"), Person.join(app, "anna")
+        talk = app.state.store.create_conversation(anna.id)
+
+        async def scene() -> str:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                path, body = f"/api/conversations/{talk.id}/messages", {"text": "the cat?"}
+                said = await client.post(path, headers=anna.cookie, json=body)
+                assert said.status_code == 201 and app.state.live.num_running == 1
+                changed = await client.patch(f"/api/accounts/{anna.id}", headers=boss.cookie, json=change)
+                assert changed.status_code == 200 and app.state.live.num_running == 0
+                return str(said.json()["answers"][0]["id"])
+
+        answer = asyncio.run(scene())
+        assert app.state.store.node(anna.id, answer).status == "stopped" and who(app, anna.token) is None
+        reply = ask(app, "/v1/models", headers={"x-api-key": anna.key})
+        assert (reply.status_code == 200) == key_is_good
 
 
 @pytest.mark.parametrize(
@@ -300,6 +347,22 @@ def test_alone_one_can_forget_everything(served: ServedModel, tmp_path: Path) ->
         after = ask(app, "/api/me").json()["account"]
         assert after["name"] == "owner" and after["id"] != before.id
         assert store.conversations(after["id"]) == []
+
+
+def test_alone_again_one_can_forget_everything(served: ServedModel, tmp_path: Path) -> None:
+    """Who has been one of several has a password, and is the only admin."""
+    with page(served, tmp_path) as app:
+        owner = ask(app, "/api/me").json()["account"]
+    with page(served, tmp_path, multi_user=True) as app:
+        assert post(app, "/api/setup", name="anna", password=PASSWORD).json()["id"] == owner["id"]
+    with page(served, tmp_path) as app:
+        store: Store = app.state.store
+        assert ask(app, "/api/me").json()["account"]["name"] == "anna"
+        store.create_conversation(owner["id"], title="secret")
+        assert ask(app, "/api/me", method="DELETE", json={}).status_code == 200
+        after = ask(app, "/api/me").json()["account"]
+        assert after["id"] != owner["id"] and store.conversations(after["id"]) == []
+        assert [account.id for account in store.accounts()] == [after["id"]]
 
 
 def change_password_after(

@@ -176,6 +176,29 @@ def test_all_of_it_out_and_in_again(chat: FastAPI, says: Says) -> None:
     visit(chat, scene)
 
 
+def test_an_answer_that_goes_on_with_another_does_so_after_an_import(chat: FastAPI, says: Says) -> None:
+    says.text("the cat", " sat", " on")
+    other = says.tokenizer.encode(" the")[0]
+
+    async def scene(page: Page) -> None:
+        talk = await page.begin(title="Weitergehen")
+        first = await page.exchange(talk["id"], "what?")
+        [more] = (await page.post(f"/messages/{first['id']}/continue"))["answers"]
+        whole = await page.end(more["id"])
+        data = (await page.client.get("/api/export")).content
+        await page.ask("DELETE", f"/conversations/{talk['id']}", status=204)
+        await page.ask("POST", "/import", content=data)
+        [found] = (await page.get("/conversations", params={"query": "Weitergehen"}))["conversations"]
+        [*_, begun, again] = (await page.get(f"/conversations/{found['id']}"))["messages"]
+        assert (begun["text"], again["text"]) == ("the cat", whole["text"]) and again["id"] != whole["id"]
+        place = {"token_index": 0, "token_id": other}
+        [branch] = (await page.post(f"/messages/{again['id']}/branch", place))["answers"]
+        text = (await page.end(branch["id"]))["text"]
+        assert text.startswith("the cat") and text.endswith(" on")
+
+    visit(chat, scene)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[NaN]", b"\xff", b"[" * 100_000, b'["\\ud800"]', b"[1, 2]", b'{"format": "other"}']
 )

@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import itertools
+import json
 import random
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -373,6 +374,34 @@ def test_a_disk_that_is_full_for_a_while(chat: FastAPI, says: Says, monkeypatch:
         assert events[-1]["type"] == "failed" and "could not be saved" in events[-1]["error"]["message"]
         assert events[-1]["message"]["text"] == "the cat"
         assert (await page.get(f"/messages/{answer}"))["status"] == "interrupted"
+
+    visit(chat, scene)
+
+
+def test_a_line_that_breaks_off_tells_it_in_an_event(
+    chat: FastAPI, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply has begun, so there is no status to tell it with."""
+    says.text("the cat")
+
+    async def away(
+        live: Live, account_id: str, message_id: str, after: int = 0
+    ) -> AsyncGenerator[tuple[int, Any], None]:
+        yield 7, {"type": "text", "text": "the"}
+        raise StoreError("the database cannot be reached now")
+
+    async def scene(page: Page) -> None:
+        _, answer = await begun(page, "scripted")
+        await page.end(answer)
+        monkeypatch.setattr(Live, "follow", away)
+        reply = await page.client.get(f"/api/messages/{answer}/events")
+        assert reply.status_code == 200
+        first, last = [frame for frame in reply.text.split("\n\n") if frame and not frame.startswith(":")]
+        assert first.startswith("id: 7\ndata: ")
+        told = json.loads(last.removeprefix("data: "))
+        error = told.pop("error")
+        assert told == {"type": "error"} and error["message"] == "the database cannot be reached now"
+        assert (error["type"], error["code"]) == ("server_error", "overloaded")
 
     visit(chat, scene)
 

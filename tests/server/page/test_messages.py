@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from liaoliao.messages import Message
 from liaoliao.server.app import create_app
+from liaoliao.server.page.following import pick_model
 from liaoliao.server.served import ServedModel
 from liaoliao.server.settings import Settings
 from liaoliao.store import Store
@@ -42,6 +43,26 @@ def test_what_was_said_is_answered_in_its_place(chat: FastAPI, says: Says) -> No
         assert [m["text"] for m in whole["messages"]] == ["what\n sat?", "the cat", "on what?", "the mat"]
         asked = [Message.user("what\n sat?"), Message.assistant("the cat"), Message.user("on what?")]
         assert list(says.requests[1].token_ids) == says.template.prompt(asked)
+
+    visit(chat, scene)
+
+
+def test_a_name_that_is_given_while_a_model_is_loaded_stays(
+    chat: FastAPI, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says.text("the cat")
+
+    async def scene(page: Page) -> None:
+        talk = await page.begin()
+
+        async def slowly(app: FastAPI, model_id: str, *, may_load: bool) -> ServedModel:
+            await page.ask("PATCH", f"/conversations/{talk['id']}", json={"title": "mine"})
+            return await pick_model(app, model_id, may_load=may_load)
+
+        monkeypatch.setattr("liaoliao.server.page.answering.pick_model", slowly)
+        said = await page.say(talk["id"], "what?")
+        assert said["title"] == "mine" and (await page.end(said["answers"][0]["id"]))["text"] == "the cat"
+        assert (await page.get(f"/conversations/{talk['id']}"))["title"] == "mine"
 
     visit(chat, scene)
 

@@ -229,6 +229,25 @@ def test_without_a_cursor_only_what_is_new_is_told(app: FastAPI, running: RunDir
     assert [data["type"] for _, data in events(ask(app, "/api/runs/live/events"))] == ["run", "end"]
 
 
+def test_a_line_that_breaks_off_tells_it_in_an_event(
+    app: FastAPI, running: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = routes._Watch.look
+    looks: list[object] = []
+
+    def fails_in_time(watch: routes._Watch) -> Any:
+        looks.append(watch)
+        if len(looks) > 1:
+            raise OSError("a secret")
+        return look(watch)
+
+    monkeypatch.setattr(routes._Watch, "look", fails_in_time)
+    response = ask(app, "/api/runs/live/events")
+    told = [data for _, data in events(response)]
+    assert [data["type"] for data in told] == ["run", "error"] and "secret" not in response.text
+    assert told[-1]["error"]["type"] == "server_error"
+
+
 def test_a_killed_run_is_shown_as_interrupted(app: FastAPI, running: RunDir) -> None:
     state = json.loads((running.folder / "state.json").read_text(encoding="utf-8"))
     state["process"], state["pid"] = "0", os.getppid()

@@ -5,7 +5,8 @@
 
 A login always makes a new session and ends the one that the browser had, so none can be foisted on anybody. What is
 wrong about a login is never told: unknown name, wrong password and disabled account get the same answer after the same
-work. Whoever is disabled, deleted or given a new password is out at once, with all sessions and running answers.
+work. Whoever is disabled, deleted or given a new password by an admin is out at once: sessions end, and so do the answers
+that are running. Keys of programs stay good through a new password; they end one by one, or with the account.
 """
 
 import hmac
@@ -207,7 +208,7 @@ async def logout(request: Request, response: Response) -> Done:
 
 @router.post("/password", dependencies=SEVERAL)
 async def password(body: NewPassword, caller: CallerDep, request: Request, response: Response) -> Done:
-    """Change one's password; every other session of the account ends."""
+    """Change one's password; every other session of the account ends, keys stay good."""
     account = await _verified(caller.account.name, body.old, request)
     account = await in_store(_store(request).set_password, account.id, body.old, body.new)
     await _begin(account, request, response)
@@ -216,7 +217,7 @@ async def password(body: NewPassword, caller: CallerDep, request: Request, respo
 
 @router.delete("/me")
 async def delete_me(body: Farewell, caller: CallerDep, request: Request, response: Response) -> Done:
-    """Delete one's account with everything that belongs to it, for good."""
+    """Delete one's account with everything that belongs to it, for good. The last admin cannot leave others behind."""
     if caller.via == "cookie":
         await _verified(caller.account.name, body.password or "", request)
     elif body.password is not None:
@@ -271,7 +272,9 @@ async def new_account(body: NewAccount, caller: AdminDep, request: Request) -> F
 async def change_account(
     account_id: Id, body: AccountChange, caller: AdminDep, request: Request
 ) -> FullAccountShape:
-    """Change one thing about an account."""
+    """Change one thing about an account. Who is disabled or given a new password is logged out, and answered no more;
+    keys stay good through a new password.
+    """
     store, given = _store(request), body.model_fields_set
     if len(given) != 1 or getattr(body, next(iter(given))) is None:
         raise ApiError("Give exactly one of 'role', 'disabled' and 'password'.", code="invalid_value")
@@ -282,7 +285,7 @@ async def change_account(
     else:
         await _reset_password(account_id, body.password or "", caller, request)
     if body.role is None:
-        await _throw_out(account_id, request, answers=bool(body.disabled))
+        await _throw_out(account_id, request)
     return _full(await in_store(store.account, account_id))
 
 
@@ -362,16 +365,15 @@ async def _reset_password(account_id: str, password: str, caller: Caller, reques
     await in_store(_store(request).set_password, account_id, None, password)
 
 
-async def _throw_out(account_id: str, request: Request, *, answers: bool) -> None:
-    """End an account's sessions and, with `answers`, what is being answered to it."""
+async def _throw_out(account_id: str, request: Request) -> None:
+    """End an account's sessions, and what is being answered to it."""
     await in_store(_store(request).end_sessions, account_id)
-    if answers:
-        await request.app.state.live.stop_account(account_id)
+    await request.app.state.live.stop_account(account_id)
 
 
 async def _delete(account_id: str, request: Request) -> None:
-    """First shut it out, which the last admin cannot be, so that nothing of it is being written any more."""
-    await in_store(_store(request).set_disabled, account_id, True)
+    """First shut it out, which the last admin of others cannot be, so that nothing of it is being written any more."""
+    await in_store(_store(request).shut_out, account_id)
     await request.app.state.live.stop_account(account_id)
     await in_store(_store(request).delete_account, account_id)
 

@@ -39,7 +39,7 @@ class Words:
     message: Message
     attachment_ids: tuple[str, ...] = ()
     edited_from: str | None = None
-    title: str | None = None  # what the conversation is to be called from now on
+    title: str | None = None  # what the conversation is to be called, if it has no name by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,8 @@ def keep(store: Store, account_id: str, talk: Conversation, draft: Draft, once: 
 def _keep_words(
     store: Store, account_id: str, talk: Conversation, parent_id: str | None, words: Words
 ) -> Node:
-    if words.title is not None:
+    # a name that was given since the wish came stays: a model may have had to be loaded for it
+    if words.title is not None and not store.conversation(account_id, talk.id).title:
         store.update_conversation(account_id, talk.id, title=words.title)
     return store.add_message(
         account_id, talk.id, words.message, parent_id,

@@ -34,7 +34,7 @@ from liaoliao.server.page.answering import (
 from liaoliao.server.page.live import Live
 from liaoliao.server.page.once import KeyDep, Once, once_of
 from liaoliao.server.page.prompts import branch_plan, continue_plan
-from liaoliao.server.page.views import MessageView
+from liaoliao.server.page.views import MessageView, error_event
 from liaoliao.server.page.work import in_store
 from liaoliao.server.sse import Frames, encode, stream_response
 from liaoliao.store.records import Conversation, Node
@@ -213,7 +213,7 @@ async def events(
     live = _live(request)
     await live.check(caller.account.id, message_id)
     after = after if last_event_id is None else last_event_id
-    return await stream_response(request, _frames(live, caller.account.id, message_id, after))
+    return await stream_response(request, _frames(live, caller.account.id, message_id, after), error_event)
 
 
 async def _frames(live: Live, account_id: str, message_id: str, after: int) -> Frames:

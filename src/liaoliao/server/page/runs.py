@@ -38,6 +38,7 @@ from liaoliao.server.page.run_reader import (
     read_lines,
     read_run,
 )
+from liaoliao.server.page.views import error_event
 from liaoliao.server.served import ServedModel
 from liaoliao.server.sse import encode, stream_response
 
@@ -128,7 +129,7 @@ async def events(
     """
     found = await _run(name)
     watch = await asyncio.to_thread(_Watch, found, last_event_id or after)
-    return await stream_response(request, _events(watch))
+    return await stream_response(request, _events(watch), error_event)
 
 
 @router.get("/models/{model_id:path}/lineage")

@@ -11,7 +11,9 @@ from typing import Any, Final, Literal
 from pydantic import JsonValue
 
 from liaoliao.messages import Role
+from liaoliao.server.failures import ApiError, envelope
 from liaoliao.server.openai_shapes import Shape
+from liaoliao.server.sse import encode
 from liaoliao.store.records import (
     Attachment,
     Conversation,
@@ -204,6 +206,13 @@ def conversation_view(conversation: Conversation, messages: Iterable[MessageView
         head_id=conversation.head_id,
         messages=list(messages),
     )
+
+
+def error_event(error: ApiError) -> bytes:
+    """A failure in the midst of a stream, which ends there: an event like all others, and without a number, as it is
+    not one of the answer's. Programs under /v1 get the bare envelope (`sse.error_frame`).
+    """
+    return encode({"type": "error", **envelope(error)})
 
 
 def summary_view(summary: ConversationSummary) -> SummaryView:
