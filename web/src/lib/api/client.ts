@@ -1,17 +1,19 @@
 /**
- * Asking the server. One function for each method; failures are `ApiError`s with the server's own words.
+ * Asking the server. One function for each method; failures are `ApiError`s with the server's own words (`wordsOf` has the reader's).
  *
  *     const { models } = await get<ModelList>('/api/models')
  *     await postOnce<Asked>(path, { text })      // over a line that breaks: sent again, and said once
  */
 import { Keys, persistently } from './once'
 
-/** A failure as the page shows it. `status` 0: the server was not reached. */
+/** A failure; `wordsOf` tells it to the reader. `status` 0: the server was not reached. */
 export class ApiError extends Error {
   constructor(
     message: string,
     readonly status: number,
     readonly code: string | null = null,
+    /** After how long the server wants to be asked again. */
+    readonly retry_after_s: number | null = null,
   ) {
     super(message)
     this.name = 'ApiError'
@@ -108,6 +110,8 @@ function isBroken(error: unknown): boolean {
 export async function failure(response: Response): Promise<ApiError> {
   const body: unknown = await response.json().catch(() => null)
   const error = (body as { error?: { message?: unknown; code?: unknown } } | null)?.error
-  const message = typeof error?.message === 'string' ? error.message : `The server answered ${response.status}.`
-  return new ApiError(message, response.status, typeof error?.code === 'string' ? error.code : null)
+  const { status } = response
+  if (typeof error?.message !== 'string') return new ApiError(`The server answered ${status}.`, status, 'wordless')
+  const wait_s = Number(response.headers.get('retry-after'))
+  return new ApiError(error.message, status, typeof error.code === 'string' ? error.code : null, wait_s > 0 ? wait_s : null)
 }

@@ -91,6 +91,15 @@ describe('followAnswer', () => {
     expect(states).toEqual([true, false, false, true, false, true])
   })
 
+  it.each(['"type": "error", ', ''])('takes a failure after the 200 (%s) for a broken line', async (type) => {
+    const [first, second] = [new FakeStream(), new FakeStream()]
+    first.raw(`data: {${type}"error": {"message": "the database is away", "code": "overloaded"}}\n\n`)
+    second.event(1, done)
+    const { events, states } = await follow([first, second])
+    expect(events).toEqual([done])
+    expect(states).toEqual([true, false, true])
+  })
+
   it('begins after what is known', async () => {
     const stream = new FakeStream()
     stream.event(8, done)

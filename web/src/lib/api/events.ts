@@ -133,6 +133,8 @@ function take({ id, data }: ServerEvent, options: FollowOptions, state: State): 
     state.seq = seq
   }
   const event = JSON.parse(data) as AnswerEvent
+  // what fails after the 200 is a failure of the line, not of the answer: it is picked up again
+  if (typeof event.type !== 'string' || event.type === 'error') throw new Error('the server ended the stream')
   state.over = event.type === 'done' || event.type === 'failed'
   options.onevent(event)
   return state.over

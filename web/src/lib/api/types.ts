@@ -159,7 +159,8 @@ export interface Answers {
   answers: MessageView[]
 }
 
-/** Events of GET /api/messages/{id}/events. Text, reasoning and arguments are appended; done and failed hold all of it. */
+/** Events of GET /api/messages/{id}/events. Text, reasoning and arguments are appended; done and failed hold all of it; after
+ *  an error the line is at its end, and the answer goes on. */
 export type AnswerEvent =
   | { type: 'text'; text: string }
   | { type: 'reasoning'; text: string }
@@ -167,3 +168,4 @@ export type AnswerEvent =
   | { type: 'waiting'; num_waiting: number }
   | { type: 'done'; message: MessageView }
   | { type: 'failed'; message: MessageView; error: { message: string } }
+  | { type: 'error'; error: { message: string } }

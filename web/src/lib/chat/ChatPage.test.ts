@@ -1,13 +1,15 @@
 import { cleanup, fireEvent, render, screen } from '@testing-library/svelte'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { ModelView } from '../api/types'
+import type { ConversationView, ModelView } from '../api/types'
 import { setLang } from '../i18n/index.svelte'
 import { go } from '../route.svelte'
 import { prefs } from '../settings/prefs.svelte'
-import { FakeServer } from '../testing/server'
+import { message } from '../testing/messages'
+import { FakeServer, refused } from '../testing/server'
 import ChatPage from './ChatPage.svelte'
 import { Chats } from './chats.svelte'
 import { CHATS } from './context'
+import { readDraft } from './drafts'
 
 const model = (id: string, over: Partial<ModelView> = {}): ModelView => ({
   id, max_length: 2048, version: '', parameters: null, defaults: {}, state: 'ready', ...over,
@@ -28,23 +30,94 @@ async function visit(path = '/'): Promise<Chats> {
 }
 
 const chosen = (): string => screen.getByRole('button', { name: /^Model:/ }).textContent?.trim() ?? ''
+const box = (): HTMLTextAreaElement => screen.getByLabelText<HTMLTextAreaElement>('Message')
+const type = (value: string): Promise<unknown> => fireEvent.input(box(), { target: { value } })
+
+/** A conversation in which one thing was said. */
+const conversation = (id: string): ConversationView => ({
+  id, title: 'T', pinned: false, created_at: 0, updated_at: 0, model: null, persona_id: null, settings: {}, head_id: `u${id}`,
+  messages: [message({ id: `u${id}`, text: `said in ${id}` })],
+})  // prettier-ignore
+
+beforeEach(() => {
+  setLang('en')
+  localStorage.clear()
+  sessionStorage.clear()
+  prefs.reload()
+  vi.stubGlobal('BroadcastChannel', undefined)
+  vi.stubGlobal('matchMedia', () => ({ matches: false }))
+  vi.stubGlobal('ResizeObserver', class { observe() {} disconnect() {} })  // prettier-ignore
+  server = new FakeServer()
+  server.on('GET /api/personas', () => ({ personas: [] }))
+  server.on('GET /api/conversations', () => ({ conversations: [] }))
+  serving(model('now'), model('run:big', { max_length: null, state: 'cold' }))
+})
+afterEach(() => {
+  cleanup()
+  vi.unstubAllGlobals()
+})
+
+describe('what was written', () => {
+  it('waits, where it was not heard, for who has gone elsewhere meanwhile', async () => {
+    for (const id of ['c1', 'c2']) server.on(`GET /api/conversations/${id}`, () => conversation(id))
+    let refuse = (): void => undefined
+    server.on('POST /api/conversations/c1/messages', () => new Promise((resolve) => (refuse = () => resolve(refused(500, 'no')))))
+    await visit('/c/c1')
+    await screen.findByText('said in c1')
+    await type('hello')
+    await fireEvent.keyDown(box(), { key: 'Enter' })
+    await vi.waitFor(() => expect(server.asked).toContain('POST /api/conversations/c1/messages'))
+    go('/c/c2')
+    await screen.findByText('said in c2')
+    expect(box().value).toBe('')
+    await type('of another kind')
+    refuse()
+    await vi.waitFor(() => expect(readDraft('c1')).toBe('hello'))
+    expect(box().value).toBe('of another kind')
+    go('/c/c1')
+    await vi.waitFor(() => expect(box().value).toBe('hello'))
+  })
+
+  it('is there before what was typed since', async () => {
+    server.on('GET /api/conversations/c1', () => conversation('c1'))
+    let refuse = (): void => undefined
+    server.on('POST /api/conversations/c1/messages', () => new Promise((resolve) => (refuse = () => resolve(refused(500, 'no')))))
+    await visit('/c/c1')
+    await screen.findByText('said in c1')
+    await type('hello')
+    await fireEvent.keyDown(box(), { key: 'Enter' })
+    await vi.waitFor(() => expect(server.asked).toContain('POST /api/conversations/c1/messages'))
+    await type('and more')
+    refuse()
+    await vi.waitFor(() => expect(box().value).toBe('hello\nand more'))
+  })
+
+  it('stays where a suggestion is asked', async () => {
+    server.on('POST /api/conversations', () => ({ ...conversation('c1'), head_id: null, messages: [] }))
+    server.on('POST /api/conversations/c1/messages', (body) => ({
+      user: message({ id: 'u1', text: (body as { text: string }).text }),
+      answers: [message({ id: 'a1', role: 'assistant', parent_id: 'u1', text: 'Hi.' })],
+      title: 'T',
+    }))
+    await visit()
+    await type('half a tho')
+    await fireEvent.click(screen.getByRole('button', { name: /^Say hello/ }))
+    await vi.waitFor(() => expect(location.pathname).toBe('/c/c1'))
+    await vi.waitFor(() => expect(server.bodies).toContainEqual(expect.objectContaining({ text: 'Hello! Who are you?' })))
+    expect(box().value).toBe('half a tho')
+    await vi.waitFor(() => expect([readDraft('c1'), readDraft(null)]).toEqual(['half a tho', '']))
+  })
+})
 
 describe('a new chat', () => {
-  beforeEach(() => {
-    setLang('en')
-    localStorage.clear()
-    prefs.reload()
-    vi.stubGlobal('BroadcastChannel', undefined)
-    vi.stubGlobal('matchMedia', () => ({ matches: false }))
-    vi.stubGlobal('ResizeObserver', class { observe() {} disconnect() {} })  // prettier-ignore
-    server = new FakeServer()
-    server.on('GET /api/personas', () => ({ personas: [] }))
-    server.on('GET /api/conversations', () => ({ conversations: [] }))
-    serving(model('now'), model('run:big', { max_length: null, state: 'cold' }))
-  })
-  afterEach(() => {
-    cleanup()
-    vi.unstubAllGlobals()
+  it('is with a model or with the run of the same name, which are told apart', async () => {
+    serving(model('now'), model('run:now', { state: 'cold' }))
+    await visit()
+    await fireEvent.click(screen.getByRole('button', { name: 'Model: now' }))
+    expect(screen.getAllByRole('menuitemradio', { hidden: true })).toHaveLength(2)
+    await fireEvent.click(screen.getByRole('menuitemradio', { name: /^now \(training run\)/, hidden: true }))
+    expect(chosen()).toBe('now (training run)')
+    expect(prefs.model).toBe('run:now')
   })
 
   it('is with the model that was chosen last', async () => {

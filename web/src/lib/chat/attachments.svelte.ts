@@ -1,6 +1,7 @@
 /** Text files on their way into the next message: checked here, sent at once, shown as chips. */
 import { ApiError, upload } from '../api/client'
 import type { AttachmentView } from '../api/types'
+import { wordsOf } from '../i18n/errors'
 import { formatBytes, t } from '../i18n/index.svelte'
 import { toast } from '../ui/toast.svelte'
 
@@ -49,7 +50,7 @@ export class Attachments {
     } catch (error) {
       this.remove(key)
       if (!(error instanceof ApiError)) throw error
-      toast(t('composer.attachment.failed', { name: file.name, message: error.message }), { kind: 'bad' })
+      toast(t('composer.attachment.failed', { name: file.name, message: wordsOf(error) }), { kind: 'bad' })
     }
   }
 }
@@ -58,9 +59,16 @@ export class Attachments {
 export async function refusal(file: File): Promise<string | null> {
   if (file.size > MAX_BYTES) return t('composer.attachment.too_large', { name: file.name, limit: formatBytes(MAX_BYTES) })
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(await file.arrayBuffer())
+    const bytes = new Uint8Array(await file.arrayBuffer())
+    const text = new TextDecoder(encodingOf(bytes), { fatal: true }).decode(bytes)
     return text.includes('\0') ? t('composer.attachment.not_text', { name: file.name }) : null
   } catch {
     return t('composer.attachment.not_text', { name: file.name })
   }
+}
+
+/** UTF-8, or UTF-16 that says so. */
+function encodingOf([first, second]: Uint8Array): string {
+  if (first === 0xff && second === 0xfe) return 'utf-16le'
+  return first === 0xfe && second === 0xff ? 'utf-16be' : 'utf-8'
 }

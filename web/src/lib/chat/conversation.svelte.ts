@@ -40,6 +40,8 @@ export class Conversation {
   #life = new AbortController()
   #followed = new Set<string>()
   #reading: Promise<void> = Promise.resolve()
+  /** Counts what changes the tree from here: a state of the server that was asked for before is out of date. */
+  #changes = 0
   #onchanged: OnChanged
 
   readonly children: Children = $derived(childrenOf(this.#nodes.values()))
@@ -70,7 +72,12 @@ export class Conversation {
 
   async #read(): Promise<void> {
     try {
-      const view = await get<ConversationView>(`/api/conversations/${encodeURIComponent(this.fields.id)}`, this.#life.signal)
+      let view: ConversationView
+      let changes: number
+      do {
+        changes = this.#changes
+        view = await get<ConversationView>(`/api/conversations/${encodeURIComponent(this.fields.id)}`, this.#life.signal)
+      } while (changes !== this.#changes && !this.sending)
       this.error = null
       if (!this.sending) this.take(view) // else what is being said would vanish for a moment
     } catch (error) {
@@ -88,17 +95,17 @@ export class Conversation {
     this.fields = fields
     this.saved = true
     // the same nodes where they are known: they may have more than the store does, and they keep their elements
-    const nodes = new Map(messages.map((message) => [message.id, this.#refreshed(message)]))
-    // an answer that began while this was on its way is not in it
-    const newer = [...this.#nodes.values()].filter(({ id }) => this.#followed.has(id) && !nodes.has(id))
-    this.#nodes = new Map([...nodes, ...newer.map((node) => [node.id, node] as const)])
-    if (!newer.some(({ id }) => id === this.headId)) this.headId = fields.head_id
+    this.#nodes = new Map(messages.map((message) => [message.id, this.#refreshed(message)]))
+    this.headId = fields.head_id
     this.#followRunning()
   }
 
   /** Say something, under the last message shown. Raises ApiError and leaves all as it was. */
   async send(text: string, { attachments = [], numAnswers = 1, onsaved }: SendOptions = {}): Promise<void> {
-    if (this.saved && !this.path.length) await this.#reading // or it would begin a second root
+    if (this.saved && !this.path.length) {
+      await this.#reading // or it would begin a second root
+      if (!this.path.length && this.error) throw this.error
+    }
     let parent_id = this.path.at(-1)?.id ?? null
     await this.#ask(text, attachments, numAnswers, parent_id, async () => {
       if (!this.saved) {
@@ -156,8 +163,10 @@ export class Conversation {
     const before = this.fields
     this.fields = { ...before, ...changes }
     if (!this.saved) return
+    this.#changes++
     try {
       await patch(`/api/conversations/${this.fields.id}`, changes)
+      this.#changes++ // it may have been read before it was heard
       this.#onchanged(this)
     } catch (error) {
       this.fields = before
@@ -246,6 +255,7 @@ export class Conversation {
   }
 
   #put(views: readonly MessageView[]): void {
+    this.#changes++
     this.#nodes = new Map([...this.#nodes, ...views.map((view) => [view.id, this.#refreshed(view)] as const)])
   }
 
@@ -256,6 +266,7 @@ export class Conversation {
     for (const id of local) nodes.delete(id)
     views.forEach((view, index) => nodes.set(view.id, new MessageNode(view, keys[index])))
     this.#nodes = nodes
+    this.#changes++
   }
 
   #refreshed(view: MessageView): MessageNode {
@@ -269,8 +280,13 @@ export class Conversation {
     for (const node of this.#nodes.values()) {
       if (!node.running || isLocal(node.id) || this.#followed.has(node.id)) continue
       this.#followed.add(node.id)
-      void node.follow(this.#life.signal, () => this.#onchanged(this)).finally(() => this.#followed.delete(node.id))
+      void node.follow(this.#life.signal, () => this.#onchanged(this)).finally(() => this.#over(node))
     }
+  }
+
+  #over(node: MessageNode): void {
+    this.#followed.delete(node.id)
+    this.#changes++
   }
 }
 

@@ -186,11 +186,86 @@ describe('a conversation of the server', () => {
     await vi.waitFor(() => expect(talk.path[1]?.view).toMatchObject({ text: 'Hello', status: 'interrupted' }))
   })
 
+  it('says nothing under a conversation that could not be read', async () => {
+    server.on('GET /api/conversations/c1', () => refused(500, 'broken'))
+    const talk = new Conversation({ id: 'c1' })
+    const loading = talk.load()
+    await expect(talk.send('hello')).rejects.toMatchObject({ status: 500, message: 'broken' })
+    await loading
+    expect(server.asked.filter((asked) => asked.startsWith('POST'))).toEqual([]) // it would have begun a second root
+    server.on('GET /api/conversations/c1', () => ({ ...fields, head_id: 'a0', messages: messages.slice(0, 2) }))
+    await talk.load()
+    await talk.send('hello')
+    expect(server.bodies).toContainEqual(expect.objectContaining({ text: 'hello', parent_id: 'a0' }))
+    talk.leave()
+  })
+
   it('takes a change back that the server refuses', async () => {
     server.on('PATCH /api/conversations/c1', () => refused(400, 'no'))
     const talk = new Conversation({ id: 'c1' })
     talk.take({ ...fields, title: 'was', messages: [] })
     await expect(talk.change({ title: 'is' })).rejects.toMatchObject({ status: 400 })
     expect(talk.fields.title).toBe('was')
+  })
+})
+
+describe('a state of the server that comes late', () => {
+  const old = [user('first'), message({ id: 'a0', role: 'assistant', parent_id: 'u1', text: 'old' })]
+  const before = { ...fields, head_id: 'a0', messages: old }
+  let answers: ((view: ConversationView) => void)[]
+  let talk: Conversation
+
+  beforeEach(() => {
+    answers = []
+    server.on('GET /api/conversations/c1', () => new Promise((resolve) => answers.push(resolve)))
+    talk = new Conversation({ id: 'c1' })
+    talk.take(before)
+  })
+  afterEach(() => talk.leave())
+
+  /** Read it while `work` is done, which has begun after the question and is over before the answer. */
+  async function readDuring(work: () => Promise<void>, after: ConversationView): Promise<string[]> {
+    const loading = talk.load()
+    await vi.waitFor(() => expect(answers).toHaveLength(1))
+    await work()
+    answers[0]!(before)
+    await vi.waitFor(() => expect(answers).toHaveLength(2)) // it is asked again
+    const shown = texts(talk)
+    answers[1]!(after)
+    await loading
+    expect(texts(talk)).toEqual(shown)
+    return shown
+  }
+
+  it('takes nothing away that was said meanwhile', async () => {
+    const question = user('second', { id: 'u2', parent_id: 'a0' })
+    const answer = running('a2', { parent_id: 'u2', text: 'new', status: 'done' })
+    server.on('POST /api/conversations/c1/messages', () => ({ user: question, answers: [answer], title: '' }))
+    const after = { ...fields, head_id: 'a2', messages: [...old, question, answer] }
+    expect(await readDuring(() => talk.send('second'), after)).toEqual(['first', 'old', 'second', 'new'])
+  })
+
+  it('takes no other answer away, though it is finished already', async () => {
+    const answer = running('a2', { text: 'new', status: 'done' })
+    server.on('POST /api/messages/a0/regenerate', () => ({ answers: [answer] }))
+    const after = { ...fields, head_id: 'a2', messages: [...old, answer] }
+    expect(await readDuring(() => talk.regenerate(talk.path[1]!), after)).toEqual(['first', 'new'])
+  })
+
+  it('does not lead back to the version that was left meanwhile', async () => {
+    server.on('PATCH /api/conversations/c1', (body) => ({ ...fields, ...(body as object) }))
+    const both = [...old, message({ id: 'a9', role: 'assistant', parent_id: 'u1', text: 'other' })]
+    talk.take({ ...before, messages: both })
+    const after = { ...fields, head_id: 'a9', messages: both }
+    expect(await readDuring(() => talk.show('a9'), after)).toEqual(['first', 'other'])
+  })
+
+  it('is taken where nothing has happened', async () => {
+    const loading = talk.load()
+    await vi.waitFor(() => expect(answers).toHaveLength(1))
+    answers[0]!({ ...before, messages: [old[0]!, { ...old[1]!, text: 'edited elsewhere' }] })
+    await loading
+    expect(texts(talk)).toEqual(['first', 'edited elsewhere'])
+    expect(answers).toHaveLength(1)
   })
 })

@@ -1,6 +1,7 @@
-/** What was written and not sent, for each conversation, kept for as long as the tab lives. */
+/** What was written and not sent, for each conversation and each account, kept for as long as the tab lives. */
+import { prefs } from '../settings/prefs.svelte'
 
-const key = (conversationId: string | null): string => `liaoliao.draft.${conversationId ?? 'new'}`
+const key = (conversationId: string | null): string => `liaoliao.draft.${prefs.account}.${conversationId ?? 'new'}`
 
 export function readDraft(conversationId: string | null): string {
   try {

@@ -25,14 +25,18 @@ export class ConversationList {
     this.#timer = setTimeout(() => void this.refresh(), query ? SEARCH_AFTER_MS : 0)
   }
 
-  /** Ask anew for as many as are shown. */
+  /** Ask anew for as many as are shown; of a very long list for its head, before what is known of the rest. */
   async refresh(): Promise<void> {
     await this.#ask(Math.max(PAGE, Math.ceil(this.items.length / PAGE) * PAGE))
   }
 
   async loadMore(): Promise<void> {
     const last = this.items.at(-1)
-    if (this.hasMore && last) await this.#ask(PAGE, last.id)
+    if (!this.hasMore || !last || !(await this.#ask(PAGE, last.id)) || this.items.at(-1) !== last) return
+    // the last was carried on elsewhere: it stands at the top now, and what comes after that is known
+    await this.refresh()
+    const next = this.items.at(-1)
+    if (this.hasMore && next && next.id !== last.id) await this.#ask(PAGE, next.id)
   }
 
   find(id: string): ConversationSummary | undefined {
@@ -57,28 +61,52 @@ export class ConversationList {
     this.items = this.items.filter((item) => item.id !== id)
   }
 
-  async #ask(limit: number, before?: string): Promise<void> {
+  /** Whether it was answered, and nothing else was asked since. */
+  async #ask(wanted: number, before?: string): Promise<boolean> {
     this.#asking?.abort()
     const asking = (this.#asking = new AbortController())
     const query = this.query.trim()
-    const params = new URLSearchParams({ limit: String(Math.min(limit, MOST)), ...(query && { query }), ...(before && { before }) })
+    const limit = Math.min(wanted, MOST)
+    const params = new URLSearchParams({ limit: String(limit), ...(query && { query }), ...(before && { before }) })
     try {
       const { conversations } = await get<{ conversations: ConversationSummary[] }>(`/api/conversations?${params}`, asking.signal)
-      if (asking.signal.aborted) return
-      this.items = before ? [...this.items, ...conversations] : conversations
-      this.hasMore = conversations.length >= Math.min(limit, MOST)
+      if (asking.signal.aborted) return false
+      const isFull = conversations.length >= limit
+      const rest = !before && isFull && wanted > MOST && query === this.answered ? following(conversations, this.items) : []
+      this.items = before ? [...this.items, ...without(conversations, this.items)] : [...conversations, ...rest]
+      if (!rest.length) this.hasMore = isFull
       this.answered = query
       this.loaded = true
       this.error = null
+      return true
     } catch (error) {
       if (error instanceof ApiError) this.error = error
       else if (!asking.signal.aborted) throw error
+      return false
     }
   }
 }
 
 /** The most that is asked for in one request. */
 const MOST = 200
+
+type Summaries = readonly ConversationSummary[]
+
+function without(items: Summaries, known: Summaries): ConversationSummary[] {
+  const ids = new Set(known.map(({ id }) => id))
+  return items.filter(({ id }) => !ids.has(id))
+}
+
+/** Those of `known` that stand after the end of `head`. */
+function following(head: Summaries, known: Summaries): ConversationSummary[] {
+  const last = head.at(-1)
+  return last ? without(known, head).filter((item) => inOrder(last, item) < 0).sort(inOrder) : []
+}
+
+/** The server's order: pinned ones first, then the latest; less than 0 where `a` stands before `b`. */
+function inOrder(a: ConversationSummary, b: ConversationSummary): number {
+  return Number(b.pinned) - Number(a.pinned) || b.updated_at - a.updated_at || (a.id < b.id ? 1 : -1)
+}
 
 export type Group = 'pinned' | 'today' | 'yesterday' | 'week' | 'month' | 'older'
 

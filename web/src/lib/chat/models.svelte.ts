@@ -1,6 +1,7 @@
 /** The models that can be talked to. */
 import { ApiError, get } from '../api/client'
 import type { ModelList, ModelView } from '../api/types'
+import { t } from '../i18n/index.svelte'
 import { prefs } from '../settings/prefs.svelte'
 
 export class Models {
@@ -31,8 +32,13 @@ export class Models {
   find(id: string | null): ModelView | undefined {
     return this.all.find((model) => model.id === (id ?? this.current))
   }
+
+  /** What people call it: a run by its own name, unless another model has that. */
+  nameOf(id: string): string {
+    const name = id.replace(/^run:/, '')
+    return isRun(id) && this.find(name) ? t('model.of_run', { name }) : name
+  }
 }
 
 /** Runs that are being trained are models by the name of "run:NAME". */
 export const isRun = (id: string): boolean => id.startsWith('run:')
-export const shortName = (id: string): string => id.replace(/^run:/, '')

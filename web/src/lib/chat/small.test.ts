@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { ConversationSummary } from '../api/types'
+import { prefs } from '../settings/prefs.svelte'
 import { refusal } from './attachments.svelte'
 import { keepDraft, readDraft } from './drafts'
 import { sends } from './keys'
@@ -99,6 +100,15 @@ describe('drafts', () => {
     keepDraft('c1', '')
     expect(readDraft('c1')).toBe('')
   })
+  it('are each account’s own', () => {
+    prefs.account = 'anna'
+    keepDraft(null, 'a secret')
+    prefs.account = 'ben'
+    expect(readDraft(null)).toBe('')
+    prefs.account = 'anna'
+    expect(readDraft(null)).toBe('a secret')
+    prefs.account = ''
+  })
 })
 
 describe('refusal', () => {
@@ -107,5 +117,16 @@ describe('refusal', () => {
     expect(await refusal(new File([Uint8Array.of(0xff, 0xfe, 0x00)], 'a.png'))).toContain('a.png')
     expect(await refusal(new File(['a\0b'], 'b.bin'))).toContain('b.bin')
     expect(await refusal(new File(['x'.repeat(1024 * 1024 + 1)], 'c.txt'))).toContain('c.txt')
+  })
+  it.each([true, false])('takes UTF-16 that says so (little-endian: %s), as the server does', async (littleEndian) => {
+    const utf16 = (text: string): File => {
+      const view = new DataView(new ArrayBuffer(2 * text.length))
+      for (let n = 0; n < text.length; n++) view.setUint16(2 * n, text.charCodeAt(n), littleEndian)
+      return new File([view], 'notes.txt')
+    }
+    expect(await refusal(utf16('\ufeff聊聊\nhello'))).toBeNull()
+    expect(await refusal(utf16('\ufeffhalf a pair: \ud83d.'))).toContain('notes.txt')
+    expect(await refusal(utf16('\ufeffa\0b'))).toContain('notes.txt')
+    expect(await refusal(utf16('no mark'))).toContain('notes.txt')
   })
 })

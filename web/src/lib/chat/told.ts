@@ -1,5 +1,6 @@
 /** Do something at the server; where that fails, say so and go on. Whether it went well. */
 import { ApiError } from '../api/client'
+import { wordsOf } from '../i18n/errors'
 import { t, type Key } from '../i18n/index.svelte'
 import { toast } from '../ui/toast.svelte'
 
@@ -9,8 +10,7 @@ export async function told(work: () => Promise<unknown>, failed: Key = 'error.ge
     return true
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    const message = error.status === 0 ? t('error.unreachable') : error.message
-    toast(t(failed, { message }), { kind: 'bad' })
+    toast(t(failed, { message: wordsOf(error) }), { kind: 'bad' })
     return false
   }
 }

@@ -76,6 +76,12 @@ describe('fold', () => {
     expect(before.tool_calls).toEqual([])
   })
 
+  it('leaves a message as it is where it does not know the event', () => {
+    for (const frame of [{ type: 'of a newer server', text: 'x' }, { error: { message: 'no' } }]) {
+      expect(fold(empty, frame as never)).toBe(empty)
+    }
+  })
+
   it('takes the server’s word at the end, and why it failed', () => {
     const over = message({ id: 'a', role: 'assistant', text: 'whole', status: 'done' })
     expect(fold({ ...empty, text: 'wh' }, { type: 'done', message: over })).toBe(over)

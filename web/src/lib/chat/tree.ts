@@ -71,7 +71,7 @@ export function fold(view: MessageView, event: AnswerEvent): MessageView {
       return event.message
     case 'failed':
       return withError(event.message, event.error.message)
-    case 'waiting':
+    default: // waiting, or what a newer server tells
       return view
   }
 }

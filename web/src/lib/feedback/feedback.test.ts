@@ -83,6 +83,16 @@ describe('thumbs', () => {
   })
 })
 
+test('a better answer that is being written outlives that its message is read again', async () => {
+  const { rerender } = render(MessageFeedback, { message: message('m'), onbetter: vi.fn() })
+  await fireEvent.click(screen.getByRole('button', { name: 'Write a better answer' }))
+  const box = screen.getByRole<HTMLTextAreaElement>('textbox', { hidden: true })
+  expect(box.value).toBe('text of m')
+  await fireEvent.input(box, { target: { value: 'Better.' } })
+  await rerender({ message: message('m', { text: 'text of m, as it is now' }) })
+  expect(box.value).toBe('Better.')
+})
+
 describe('side by side', () => {
   const userMessage = message('u', { role: 'user' })
 

@@ -144,6 +144,7 @@ export const en = {
   'model.parameters': '{n} parameters',
   'model.context': '{n} tokens of context',
   'model.run': 'a training run',
+  'model.of_run': '{name} (training run)',
   'model.cold': 'loaded when first asked',
   'model.gone': 'not served any more',
   'model.none': 'No model',

@@ -136,6 +136,7 @@ export const zh: Record<keyof typeof en, string> = {
   'model.parameters': '{n} 参数',
   'model.context': '上下文 {n} 个词元',
   'model.run': '训练中的模型',
+  'model.of_run': '{name}（训练）',
   'model.cold': '首次提问时载入',
   'model.gone': '已不再提供',
   'model.none': '没有模型',

@@ -14,6 +14,7 @@ import {
   type RunEvent,
   type Sample,
 } from '../api/more'
+import { wordsOf } from '../i18n/errors'
 import { isMetricsLine, settle, type MetricsLine } from './series'
 
 export class RunFeed {
@@ -21,7 +22,7 @@ export class RunFeed {
   detail = $state.raw<RunDetail | undefined>()
   lines = $state.raw<MetricsLine[]>([])
   samples = $state.raw<Sample[]>([])
-  /** Why there is nothing to show, in the server's words. */
+  /** Why there is nothing to show. */
   failure = $state<string | undefined>()
   /** Whether news arrive by themselves at this moment. */
   live = $state(false)
@@ -45,7 +46,7 @@ export class RunFeed {
       this.samples = samples.samples
       if (detail.state === 'running' && !this.#stopped) this.#follow(metrics.cursor, samples.cursor)
     } catch (error) {
-      this.failure = error instanceof Error ? error.message : String(error)
+      this.failure = wordsOf(error)
     }
   }
 

@@ -95,6 +95,25 @@ describe('SettingsDialog', () => {
     expect(ondata).toHaveBeenCalledOnce()
   })
 
+  test('what is too large for one request is left out by its name, and the others come', async () => {
+    render(SettingsDialog, { open: true, onclose: vi.fn() })
+    vi.stubGlobal('fetch', async (path: string, init: RequestInit) => {
+      const body = JSON.parse(String(init.body ?? 'null')) as { conversations: { title: string }[] }
+      sent.push({ method: init.method ?? '', path, body })
+      if (path === '/api/personas') return Response.json({ personas: [] })
+      const titles = body.conversations.map(({ title }) => title)
+      if (titles.includes('huge')) return Response.json({ error: { message: 'more than 8 MiB' } }, { status: 413 })
+      return Response.json({ num_conversations: titles.length, num_messages: titles.length, skipped: [] })
+    })
+    await open('Your data')
+    const input = document.querySelector<HTMLInputElement>('input[type=file]')!
+    const data = { format: 'liaoliao/1', personas: [], conversations: ['a', 'huge', 'b'].map((title) => ({ title })) }
+    await fireEvent.change(input, { target: { files: [new File([JSON.stringify(data)], 'export.json')] } })
+    expect(await screen.findByText('huge: larger than the server takes at once.')).toBeTruthy()
+    expect(await screen.findByText('2 conversations with 2 messages are here.')).toBeTruthy()
+    await waitFor(() => expect(sent.at(-1)?.path).toBe('/api/personas')) // those that came along are shown
+  })
+
   test('everything is deleted only after asking again', async () => {
     render(SettingsDialog, { open: true, onclose: vi.fn() })
     await open('Your data')

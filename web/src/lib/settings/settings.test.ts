@@ -1,10 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { pieces, readJson } from './importing'
+import { halves, namesIn, pieces, readJson } from './importing'
 import { applyTheme, prefs, readPrefs } from './prefs.svelte'
 import { change, FIELDS, FINE_FIELDS, MAIN_FIELDS, read } from './sampling'
 
 afterEach(() => {
   localStorage.clear()
+  prefs.account = ''
   prefs.reload()
 })
 
@@ -13,14 +14,26 @@ describe('prefs', () => {
     prefs.theme = 'dark'
     prefs.xray = true
     prefs.model = 'run:big'
-    prefs.defaults = { temperature: 0.2 }
     expect(readPrefs(localStorage.getItem('liaoliao.prefs'))).toEqual({
-      theme: 'dark', xray: true, voice: false, compare: false, model: 'run:big', defaults: { temperature: 0.2 },
+      theme: 'dark', xray: true, voice: false, compare: false, model: 'run:big',
     })
-    const start = { theme: 'system', xray: false, voice: false, compare: false, model: null, defaults: {} }
+    const start = { theme: 'system', xray: false, voice: false, compare: false, model: null }
     for (const junk of [null, '', '{', '[]', '3', '{"theme":"pink","xray":"yes","model":7,"defaults":[1]}']) {
       expect(readPrefs(junk)).toEqual(start)
     }
+  })
+
+  test('what new conversations start with is each account’s own', () => {
+    prefs.account = 'anna'
+    prefs.defaults = { system: 'You know that I am Anna.' }
+    expect(localStorage.getItem('liaoliao.prefs') ?? '').not.toContain('Anna')
+    prefs.account = 'ben'
+    expect(prefs.defaults).toEqual({})
+    prefs.account = 'anna'
+    expect(prefs.defaults).toEqual({ system: 'You know that I am Anna.' })
+    localStorage.setItem('liaoliao.defaults.anna', '[1]')
+    prefs.reload()
+    expect(prefs.defaults).toEqual({})
   })
 
   test('the theme stands on the root element, none for the system’s', () => {
@@ -75,6 +88,55 @@ describe('importing', () => {
     expect(new Set(parts.map(({ format }) => format))).toEqual(new Set(['liaoliao/1']))
     expect(pieces({ a: 1 }, 10)).toEqual([{ a: 1 }])
     expect(pieces(null, 10)).toEqual([null])
+  })
+
+  describe('of an export of ours', () => {
+    const size = (value: unknown): number => new TextEncoder().encode(JSON.stringify(value)).length
+    const persona = (id: string) => ({ id, name: `the ${id}`, avatar: 'x'.repeat(300) })
+    const file = (id: string) => ({ id, text: 'y'.repeat(400) })
+    const talk = (id: string, persona_id: string | null, ...attachments: string[]) => ({ id, title: id, persona_id, messages: [{ attachments }] })
+    const data = {
+      format: 'liaoliao/1',
+      personas: [persona('p1'), persona('p2'), persona('p3')],
+      attachments: [file('f1'), file('f2'), file('f3')],
+      conversations: [talk('c1', 'p1', 'f1'), talk('c2', 'p1'), talk('c3', null, 'f2'), talk('c4', 'p2', 'f1', 'gone')],
+    }
+    const listed = (list: readonly { id: string }[]): string => list.map(({ id }) => id).join()
+    const ids = (parts: unknown[]): string[][] =>
+      (parts as (typeof data)[]).map((part) => [listed(part.personas), listed(part.attachments), listed(part.conversations)])
+
+    test('a piece has what its conversations name, counted in, and nothing else', () => {
+      const parts = pieces(data, 1000)
+      expect(ids(parts)).toEqual([
+        ['p3', '', ''],
+        ['p1', 'f1', 'c1,c2'],
+        ['', 'f2', 'c3'],
+        ['p2', 'f1', 'c4'],
+      ])
+      for (const part of parts) {
+        expect(part).toMatchObject({ format: 'liaoliao/1' })
+        expect(size(part)).toBeLessThan(1100)
+      }
+    })
+
+    test('a small one goes as it is, and so does one of another form', () => {
+      expect(pieces(data, 10_000)).toEqual([data])
+      const odd = { ...data, personas: null }
+      expect(pieces(odd, 10)).toEqual([odd])
+    })
+
+    test('a piece that is refused is halved until it is one conversation, which has a name', () => {
+      const [, both] = pieces(data, 1000)
+      expect(ids(halves(both))).toEqual([
+        ['p1', 'f1', 'c1'],
+        ['p1', '', 'c2'],
+      ])
+      const [one] = halves(both)
+      expect(halves(one)).toHaveLength(1)
+      expect(namesIn(one)).toEqual(['c1'])
+      expect(namesIn(pieces(data, 1000)[0])).toEqual(['the p3'])
+      expect([namesIn([{ title: 'theirs' }]), namesIn({ title: 'alone' }), namesIn([null])]).toEqual([['theirs'], ['alone'], ['']])
+    })
   })
 
   test('a file that is no JSON is told apart', async () => {

@@ -7,6 +7,7 @@
  */
 import { SvelteMap } from 'svelte/reactivity'
 import { getLook, getXray, type Look, type Place, type XrayListing } from '../api/more'
+import { wordsOf } from '../i18n/errors'
 
 /** Looks kept; each holds the attention of all layers and heads, some tens of kilobytes. */
 const KEPT = 200
@@ -17,7 +18,7 @@ export type Asker = 'popover' | 'panel' | 'prompt'
 export class Looks {
   readonly messageId: string
   listing = $state.raw<XrayListing | undefined>()
-  /** Why there is no listing, in the server's words. */
+  /** Why there is no listing. */
   failure = $state<string | undefined>()
   readonly #found = new SvelteMap<string, Look | Error>()
   readonly #asked = new Map<Asker, { key: string; stop: AbortController }>()
@@ -32,7 +33,7 @@ export class Looks {
     try {
       this.listing = await getXray(this.messageId)
     } catch (error) {
-      this.failure = words(error)
+      this.failure = wordsOf(error)
     }
   }
 
@@ -58,7 +59,7 @@ export class Looks {
     try {
       this.#keep(key, await getLook(this.messageId, place, index, stop.signal))
     } catch (error) {
-      if (!stop.signal.aborted) this.#keep(key, new Error(words(error)))
+      if (!stop.signal.aborted) this.#keep(key, new Error(wordsOf(error)))
     }
   }
 
@@ -69,8 +70,4 @@ export class Looks {
       this.#found.delete(oldest)
     }
   }
-}
-
-function words(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
