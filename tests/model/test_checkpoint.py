@@ -186,6 +186,27 @@ def test_a_manifest_that_lists_nothing_is_refused(tmp_path: Path, tokenizer: Tok
         verify(tmp_path / "model")
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "\0", "..", "nowhere/at/all"])
+def test_a_manifest_that_names_no_file_is_refused(tmp_path: Path, tokenizer: Tokenizer, name: str) -> None:
+    save(tmp_path / "model", tokenizer)
+    (tmp_path / "model" / "manifest.json").write_text(json.dumps({"files": {name: {}}}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"lacks|cannot be read"):
+        verify(tmp_path / "model")
+
+
+@pytest.mark.parametrize("tools", [5, None, "calculator", [5], {"calculator": 1}])
+def test_a_lineage_with_odd_tools_is_refused(tmp_path: Path, tools: Any) -> None:
+    (tmp_path / "lineage.json").write_text(json.dumps({"tools": tools}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="tools must be a list of their names"):
+        load_lineage(tmp_path)
+
+
+def test_a_generation_config_of_odd_values_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "generation_config.json").write_text('{"temperature": "hot"}', encoding="utf-8")
+    with pytest.raises(CheckpointError, match="temperature must be a number"):
+        load_generation(tmp_path)
+
+
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
     model = Transformer(ModelConfig.from_depth(1, tokenizer.vocab_size - 1))
     with pytest.raises(CheckpointError, match="embeddings"):

@@ -3,6 +3,7 @@ name.
 """
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
 from liaoliao.errors import CheckpointError
+from liaoliao.model import checkpoint
 from liaoliao.model.checkpoint import load_config, load_model
 from liaoliao.model.config import Family, ModelConfig, RopeScaling
 from liaoliao.model.convert import config_from_hf, config_to_hf, load_weights, tensor_files
@@ -191,21 +193,46 @@ def folder(tmp_path: Path) -> Path:
             "MambaForCausalLM.*this project runs",
         ),
         ({"architectures": ["Qwen3ForSequenceClassification"]}, "Qwen3ForSequenceClassification"),
+        ({"architectures": 5}, "architectures must be a list, got 5"),
+        ({"architectures": "Qwen3ForCausalLM"}, "architectures must be a list"),
+        ({"architectures": [5]}, r"architectures \[5\].*this project runs"),
         ({"model_type": "DELETE", "architectures": "DELETE"}, "no architecture"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
         ({"attention_bias": True}, "attention_bias"),
         ({"use_sliding_window": True}, "use_sliding_window"),
         ({"layer_types": ["sliding_attention"]}, "sliding_attention"),
+        ({"layer_types": 5}, "layer_types must be a list, got 5"),
+        ({"layer_types": [None]}, "layer_types holds None"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"),
         ({"rope_theta": 123.0}, "different rope_theta"),
+        ({"rope_theta": "x"}, "rope_theta must be a number, got 'x'"),
+        ({"rope_theta": [1.0]}, "rope_theta must be a number"),
+        ({"rope_theta": math.nan}, "rope_theta is nan"),
+        ({"rope_theta": 10**400}, "rope_theta is 1000"),
+        ({"rope_theta": 0, "rope_parameters": "DELETE"}, r"rope_theta \(0\.0\) must be above 0"),
+        ({"rope_parameters": {"rope_theta": True}}, r"rope_parameters\.rope_theta must be a number"),
+        ({"rope_parameters": 5}, "rope_parameters must be an object, got 5"),
         ({"rope_scaling": LLAMA3_ROPE}, "different scalings"),
         ({"rope_scaling": {"rope_type": "llama3"}, "rope_parameters": "DELETE"}, "no rope_scaling.factor"),
+        ({"rope_scaling": {**LLAMA3_ROPE, "factor": "4"}}, r"rope_scaling\.factor must be a number"),
+        ({"rope_scaling": {**LLAMA3_ROPE, "factor": 0}}, "needs a factor and an original length above 0"),
+        ({"rope_scaling": {**LLAMA3_ROPE, "high_freq_factor": 1}}, "low_freq_factor below high_freq_factor"),
+        (
+            {"rope_scaling": {**LLAMA3_ROPE, "original_max_position_embeddings": 1.5}},
+            r"rope_scaling\.original_max_position_embeddings must be a number",
+        ),
+        ({"rms_norm_eps": -1.0}, r"rms_norm_eps \(-1\.0\) not below it"),
+        ({"rms_norm_eps": math.inf}, "rms_norm_eps is inf"),
+        ({"max_position_embeddings": 10**9}, "max_position_embeddings is 1000000000"),
+        ({"vocab_size": 10**12}, "vocab_size is 1000000000000"),
         ({"hidden_size": "DELETE"}, "no hidden_size"),
         ({"hidden_size": "wide"}, "hidden_size must be a number"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be at least 1"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings must be true or false"),
         ({"eos_token_id": ["x"]}, "eos_token_id"),
+        ({"eos_token_id": "x"}, "eos_token_id must be a number"),
+        ({"eos_token_id": 10**400}, "eos_token_id is 1000"),
         ({"num_hidden_layers": 9}, "lacks model.layers"),
         ({"vocab_size": 96}, r"embed_tokens.weight has shape .*calls for \(96"),
         ({"tie_word_embeddings": True}, "ties lm_head.weight"),
@@ -214,6 +241,19 @@ def folder(tmp_path: Path) -> Path:
 def test_a_config_we_cannot_honour_is_refused(folder: Path, changes: dict[str, Any], words: str) -> None:
     edit_json(folder / "config.json", **changes)
     with pytest.raises(CheckpointError, match=words):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers"],
+)
+def test_a_size_that_the_weights_do_not_bear_out_gets_no_memory(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit_json(folder / "config.json", **{name: 10**9})
+    monkeypatch.setattr(checkpoint, "Transformer", None)  # not even one without storage is built
+    with pytest.raises(CheckpointError, match=r"has shape .*calls for \(|lacks model\.layers"):
         load_model(folder)
 
 
@@ -284,11 +324,14 @@ def test_integer_weights_are_refused(tmp_path: Path) -> None:
         {name: p.detach().to(torch.int8) for name, p in model.named_parameters()},
         tmp_path / "model.safetensors",
     )
-    with pytest.raises(CheckpointError, match="quantised"):
+    with pytest.raises(CheckpointError, match="is I8; quantised"):
         load_weights(model, tmp_path)
 
 
-@pytest.mark.parametrize("target", ["../model.safetensors", "/etc/passwd", "weights.bin", "gone.safetensors"])
+@pytest.mark.parametrize(
+    "target",
+    ["../model.safetensors", "/etc/passwd", "weights.bin", "gone.safetensors", "x" * 300 + ".safetensors"],
+)
 def test_an_index_points_only_to_shards_beside_it(tmp_path: Path, target: str) -> None:
     index = {"metadata": {"total_size": 1}, "weight_map": {"model.norm.weight": target}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")

@@ -236,6 +236,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "m"
 
 
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    sign(folder)
+
+
 def edit_tokenizer(folder: Path, **changes: Any) -> None:
     path = folder / "tokenizer.json"
     spec = json.loads(path.read_text(encoding="utf-8"))
@@ -280,6 +286,28 @@ def test_two_tokens_of_one_spelling(tmp_path: Path) -> None:
     edit_tokenizer(tmp_path / "m", added_tokens=[*added[:-1], {**added[-1], "content": "[PAD400]"}])
     with pytest.raises(CheckpointError, match=r"two tokens are spelled '\[PAD400\]'"):
         export(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "hidden_size", "num_hidden_layers"])
+def test_a_size_that_the_weights_do_not_bear_out(folder: Path, name: str) -> None:
+    edit_config(folder, **{name: 10**9})
+    with pytest.raises(CheckpointError, match=r"calls for \(|lacks model\.layers"):
+        export(folder)
+
+
+def test_a_token_id_below_zero_is_none(folder: Path) -> None:
+    edit_config(folder, bos_token_id=-1, pad_token_id=-1)
+    reader = export(folder)
+    for key in ("bos", "padding"):
+        assert value(reader, f"tokenizer.ggml.{key}_token_id") == small_tokenizer().end_of_text_id
+
+
+@pytest.mark.parametrize("odd", [{"parent": {}}, {"parent": {"folder": 5, "sha256": 5}}, {"data": 5}])
+def test_a_lineage_of_odd_values_tells_nothing(folder: Path, odd: dict[str, Any]) -> None:
+    (folder / "lineage.json").write_text(json.dumps({"recipe": "sft", **odd}), encoding="utf-8")
+    sign(folder)
+    reader = export(folder)
+    assert not any("base_model" in key or "dataset" in key for key in reader.fields)
 
 
 def test_positions_that_llama_cpp_does_not_stretch(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from liaoliao.errors import CheckpointError, UsageError
 from liaoliao.messages import Message
 from liaoliao.model import hf_folder
-from liaoliao.model.checkpoint import load_generation, load_lineage, load_model, verify
+from liaoliao.model.checkpoint import load_generation, load_lineage, load_model, sign, verify
 from liaoliao.model.config import Family
 from liaoliao.model.hf_folder import export_folder
 from liaoliao.text.chat_template import load_template
@@ -87,6 +87,18 @@ def test_only_a_model_folder_is_replaced_and_only_when_told(tmp_path: Path) -> N
         with pytest.raises(UsageError, match="hold one another"):
             export_folder(tmp_path / "m", out, overwrite=True)
     verify(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "hidden_size", "num_hidden_layers"])
+def test_a_size_that_the_weights_do_not_bear_out(tmp_path: Path, name: str) -> None:
+    model_folder(tmp_path / "m", "qwen3")
+    path = tmp_path / "m" / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8")) | {name: 10**9}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    sign(tmp_path / "m")
+    with pytest.raises(CheckpointError, match=r"calls for \(|lacks model\.layers"):
+        export_folder(tmp_path / "m", tmp_path / "hf")
+    assert not (tmp_path / "hf").exists()
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

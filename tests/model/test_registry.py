@@ -62,6 +62,9 @@ def test_an_unknown_name_is_told_the_nearest(model: Path) -> None:
         resolve("somewhere/else")
     with pytest.raises(UsageError, match="did you mean current"):
         unregister("curren")
+    for odd in ("~nobody-at-all/model", "x" * 5000, "a\0b"):
+        with pytest.raises(UsageError, match="no model folder or registered name"):
+            resolve(odd)
 
 
 def test_a_deleted_folder_is_said_so(model: Path) -> None:

@@ -1,5 +1,9 @@
 """What is ours alone in the model: how it begins, and that rows, segments and caches agree."""
 
+import math
+from typing import Any
+
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -10,6 +14,15 @@ from liaoliao.model.transformer import Block, Transformer, packed_sight
 
 def model(depth: int = 2) -> Transformer:
     return Transformer(ModelConfig.from_depth(depth, 300)).init_weights(0)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", [{}, {"qk_norm": False}, {"qk_norm": False, "attention_bias": True}])
+def test_a_config_tells_the_shape_of_every_weight(kind: dict[str, Any], tied: bool) -> None:
+    config = ModelConfig(97, 48, 40, 3, 4, 2, 16, tie_word_embeddings=tied, **kind)
+    built = [(name, tuple(parameter.shape)) for name, parameter in Transformer(config).named_parameters()]
+    assert list(config.parameter_shapes()) == built
+    assert config.num_parameters() == sum(math.prod(shape) for _, shape in built)
 
 
 def test_the_first_head_begins_by_looking_one_token_back() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 
-from liaoliao.errors import TemplateError
+from liaoliao.errors import CheckpointError, TemplateError
 from liaoliao.messages import Conversation, Image, Message, ToolCall
 from liaoliao.text.chat_template import CHATML_JINJA, ChatTemplate, JinjaTemplate, load_template
 from liaoliao.text.tokenizer import Tokenizer
@@ -158,11 +158,49 @@ def test_a_named_default_template_is_found(tokenizer: Tokenizer, tmp_path: Path)
         ("{{ messages[0].nothing.further }}", "cannot render"),
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
         ("{% for i in range(10 ** 9) %}{% endfor %}", "cannot render"),
+        ("{{ 'x' * 10 ** 15 }}", "cannot render"),
+        ("{% if messages %}" * 120 + "{% endif %}" * 120, "cannot be compiled"),
+        ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "cannot be compiled"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_templates_that_fail_or_attack_are_refused(tokenizer: Tokenizer, jinja: str, wrong: str) -> None:
     with pytest.raises(TemplateError, match=wrong):
         JinjaTemplate(tokenizer, jinja).render([Message.user("hi")])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wrong"),
+    [
+        ("generation_config.json", b"{", "is not readable JSON"),
+        ("generation_config.json", b"[]", "must hold a JSON object"),
+        ("generation_config.json", b'{"eos_token_id": "x"}', "eos_token_id must be a token id"),
+        ("generation_config.json", b'{"eos_token_id": [1, null]}', "eos_token_id must be a token id"),
+        ("generation_config.json", b'{"eos_token_id": [7, 400]}', "400 is not one of the tokenizer's 400"),
+        ("generation_config.json", b'{"eos_token_id": -1}', "-1 is not one of the tokenizer's 400"),
+        ("tokenizer_config.json", b"{", "is not readable JSON"),
+        ("tokenizer_config.json", b'{"chat_template": 5}', "chat_template must be a text or a list, got 5"),
+        ("tokenizer_config.json", b'{"chat_template": {"default": ""}}', "must be a text or a list"),
+        ("tokenizer_config.json", b'{"chat_template": ["default"]}', "chat_template lists 'default'"),
+        ("tokenizer_config.json", b'{"chat_template": [{"name": "default"}]}', "not a name and a template"),
+        ("chat_template.jinja", b"\xff\xfe", "is not readable text"),
+    ],
+)
+def test_a_malformed_folder_is_refused(
+    tokenizer: Tokenizer, tmp_path: Path, name: str, content: bytes, wrong: str
+) -> None:
+    template = json.dumps({"chat_template": FORGETFUL})
+    (tmp_path / "tokenizer_config.json").write_text(template, encoding="utf-8")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name}.*{wrong}"):
+        load_template(tmp_path, tokenizer)
+
+
+def test_named_templates_without_a_default_are_no_chat_template(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    named = json.dumps({"chat_template": [{"name": "rag", "template": "x"}]})
+    (tmp_path / "tokenizer_config.json").write_text(named, encoding="utf-8")
+    with pytest.raises(TemplateError, match="no chat template"):
+        load_template(tmp_path, tokenizer)
 
 
 @given(conversation=conversations)

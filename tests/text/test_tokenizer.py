@@ -120,6 +120,10 @@ def test_bytes_per_token(tokenizer: Tokenizer) -> None:
     assert Tokenizer.train(["小镇小镇 小镇小镇"], 300).bytes_per_token("小镇小镇") == 12.0
     with pytest.raises(TokenizerError, match="empty"):
         tokenizer.bytes_per_token("")
+    trimming = tokenizers.Tokenizer.from_str(tokenizer._backend.to_str())
+    trimming.normalizer = normalizers.Strip()
+    with pytest.raises(TokenizerError, match="no token for anything"):
+        Tokenizer(trimming).bytes_per_token("  ")
 
 
 # Ids
@@ -288,7 +292,65 @@ def test_broken_files_say_what_is_wrong(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(TokenizerError, match=r"tokenizer\.json: not a tokenizer"):
         Tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
-    for content, wrong in (("{", "not JSON"), ("[]", "expected a JSON object")):
+    for content, wrong in (
+        ("{", " is not readable JSON"),
+        ("[" * 100_000, " is not readable JSON"),
+        ("[]", " must hold a JSON object"),
+        ('{"eos_token": 5}', ": eos_token must be the name of a token, got 5"),
+        ('{"bos_token": ["<s>"]}', ": bos_token must be the name of a token"),
+        ('{"pad_token": {"content": null}}', ": pad_token must be the name of a token"),
+    ):
         (tmp_path / "tokenizer_config.json").write_text(content, encoding="utf-8")
-        with pytest.raises(TokenizerError, match=f"tokenizer_config.json: {wrong}"):
+        with pytest.raises(TokenizerError, match=f"tokenizer_config.json{wrong}"):
             Tokenizer.load(tmp_path)
+
+
+START = {"SpecialToken": {"id": "<s>", "type_id": 0}}
+FIRST, SECOND = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "wrong"),
+    [
+        ({"vocab": {}, "merges": []}, {"added_tokens": []}, "the vocabulary has no tokens"),
+        ({"vocab": {"a": 2**31}, "merges": []}, {"added_tokens": []}, "has a token with the id 2147483648"),
+        ({"vocab": {" ": 0}, "merges": []}, {"added_tokens": []}, "no byte is written as ' '"),
+        ({"vocab": {"a": "x"}, "merges": []}, {"added_tokens": []}, "not a tokenizer"),
+        ({}, {"added_tokens": [5]}, "not a tokenizer"),
+        ({}, {"added_tokens": [{"id": "x", "content": 5}]}, "not a tokenizer"),
+        ({}, {"pre_tokenizer": None}, "only byte-level BPE"),
+        (
+            {},
+            {
+                "post_processor": {
+                    "type": "TemplateProcessing",
+                    "single": [START, FIRST],
+                    "pair": [FIRST, SECOND],
+                    "special_tokens": {"<s>": {"id": "<s>", "ids": [400], "tokens": ["<s>"]}},
+                }
+            },
+            "begins every text with a token that is not in its vocabulary",
+        ),
+    ],
+)
+def test_a_malformed_vocabulary_is_refused(
+    folder: Path, tmp_path: Path, model: dict[str, Any], changes: dict[str, Any], wrong: str
+) -> None:
+    spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    spec = {**spec, "model": {**spec["model"], **model}, **changes}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec), encoding="utf-8")
+    with pytest.raises(TokenizerError, match=wrong):
+        Tokenizer.load(tmp_path)
+
+
+def test_lengths_that_a_training_left_behind_are_forgotten(
+    tokenizer: Tokenizer, folder: Path, tmp_path: Path
+) -> None:
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.enable_padding(length=50)
+    backend.enable_truncation(5)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    loaded = Tokenizer.load(tmp_path)
+    assert loaded.prefix_ids == ()
+    assert loaded.encode_marked(ENGLISH) == tokenizer.encode_marked(ENGLISH)
+    assert loaded.spec == tokenizer.spec

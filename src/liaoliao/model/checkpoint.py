@@ -24,12 +24,13 @@ from torch import nn
 
 from liaoliao.errors import CheckpointError
 from liaoliao.model.config import ModelConfig
-from liaoliao.model.convert import SINGLE_FILE, config_from_hf, config_to_hf, load_weights, read_json
+from liaoliao.model.convert import SINGLE_FILE, checked_shapes, config_from_hf, config_to_hf, load_weights
 from liaoliao.model.transformer import Transformer
+from liaoliao.text.folder_json import GENERATION_FILE as GENERATION_FILE
+from liaoliao.text.folder_json import read_generation, read_json
 
 MANIFEST_FILE = "manifest.json"
 LINEAGE_FILE = "lineage.json"
-GENERATION_FILE = "generation_config.json"
 
 
 @runtime_checkable
@@ -193,10 +194,12 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
     Raises CheckpointError for a damaged, incomplete, pickled or unsupported folder.
     """
     folder = verify(folder)
+    config = load_config(folder)
+    checked_shapes(config, folder)  # no memory is given to what the weights do not bear out
     with torch.device(
         "meta"
     ):  # no time and memory for random weights: every one of them is read from the folder
-        model = Transformer(load_config(folder))
+        model = Transformer(config)
     _give_storage(model, dtype)
     load_weights(model, folder)
     return model.eval()
@@ -219,12 +222,17 @@ def load_config(folder: Path) -> ModelConfig:
 
 def load_lineage(folder: Path) -> dict[str, Any]:
     """How the model came to be; {} for a folder of someone else's making."""
-    return _optional_json(locate(folder) / LINEAGE_FILE)
+    path = locate(folder) / LINEAGE_FILE
+    lineage = read_json(path) if path.is_file() else {}
+    tools = lineage.get("tools", [])
+    if not isinstance(tools, list) or not all(isinstance(name, str) for name in tools):
+        raise CheckpointError(f"{path}: tools must be a list of their names, got {tools!r:.60}")
+    return lineage
 
 
 def load_generation(folder: Path) -> dict[str, Any]:
     """The folder's sampling defaults and stop ids (`generation_config.json`); {} where there are none."""
-    return _optional_json(locate(folder) / GENERATION_FILE)
+    return read_generation(locate(folder))
 
 
 def version_of(folder: Path) -> str:
@@ -257,16 +265,23 @@ def verify(folder: Path) -> Path:
     if not isinstance(files, dict):
         raise CheckpointError(f"{folder / MANIFEST_FILE} lists no files; copy the checkpoint anew")
     for name, recorded in files.items():
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder} lacks {name}, which its {MANIFEST_FILE} lists; copy the checkpoint anew"
-            )
-        if _fingerprint(folder / name) != recorded:
-            raise CheckpointError(
-                f"{folder / name} is damaged: it differs from its sha256 in {MANIFEST_FILE}; "
-                "use an earlier checkpoint; if you changed the file on purpose, call checkpoint.sign(folder)"
-            )
+        try:
+            _verify_file(folder, name, recorded)
+        except OSError as error:
+            raise CheckpointError(f"{folder / name} cannot be read: {error}") from error
     return folder
+
+
+def _verify_file(folder: Path, name: str, recorded: Any) -> None:
+    if not (folder / name).is_file():
+        raise CheckpointError(
+            f"{folder} lacks {name}, which its {MANIFEST_FILE} lists; copy the checkpoint anew"
+        )
+    if _fingerprint(folder / name) != recorded:
+        raise CheckpointError(
+            f"{folder / name} is damaged: it differs from its sha256 in {MANIFEST_FILE}; "
+            "use an earlier checkpoint; if you changed the file on purpose, call checkpoint.sign(folder)"
+        )
 
 
 def locate(folder: Path) -> Path:
@@ -285,7 +300,3 @@ def locate(folder: Path) -> Path:
 def _fingerprint(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size_bytes": path.stat().st_size}
-
-
-def _optional_json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}

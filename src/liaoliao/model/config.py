@@ -5,6 +5,7 @@ Every shape of the Qwen3, Qwen2.5 and Llama-3 families fits. `ModelConfig.from_d
     ModelConfig.from_depth(4, vocab_size=4096)  ->  4 layers, width 256, 4 heads of 64, SwiGLU of 704
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,12 @@ class RopeScaling:
     low_freq_factor: float
     high_freq_factor: float
     original_max_position_embeddings: int
+
+    def __post_init__(self) -> None:
+        if self.factor <= 0 or self.original_max_position_embeddings < 1:
+            raise ConfigError(f"a rope scaling needs a factor and an original length above 0, got {self}")
+        if self.low_freq_factor >= self.high_freq_factor:
+            raise ConfigError(f"a rope scaling needs low_freq_factor below high_freq_factor, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,10 @@ class ModelConfig:
             )
         if self.head_dim % 2:
             raise ConfigError(f"head_dim must be even for rotary positions, got {self.head_dim}")
+        if self.rope_theta <= 0 or self.rms_norm_eps < 0:
+            raise ConfigError(
+                f"rope_theta ({self.rope_theta}) must be above 0, and rms_norm_eps ({self.rms_norm_eps}) not below it"
+            )
         if self.qk_norm and self.attention_bias:
             raise ConfigError("qk_norm and attention_bias together belong to no family this project can save")
 
@@ -110,3 +121,31 @@ class ModelConfig:
         layer += q + 2 * kv if self.attention_bias else 0
         tables = self.vocab_size * d * (1 if self.tie_word_embeddings else 2)
         return self.num_hidden_layers * layer + d + (tables if embeddings else 0)
+
+    def parameter_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Name and shape of every weight, in the order in which `Transformer` has them; nothing is built for it."""
+        d = self.hidden_size
+        yield "model.embed_tokens.weight", (self.vocab_size, d)
+        for layer in range(self.num_hidden_layers):
+            for name, shape in self._layer_shapes():
+                yield f"model.layers.{layer}.{name}", shape
+        yield "model.norm.weight", (d,)
+        if not self.tie_word_embeddings:
+            yield "lm_head.weight", (self.vocab_size, d)
+
+    def _layer_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        d, inner, kv = self.hidden_size, self.intermediate_size, self.num_key_value_heads * self.head_dim
+        q = self.num_attention_heads * self.head_dim
+        yield "input_layernorm.weight", (d,)
+        for name, size in (("q_proj", q), ("k_proj", kv), ("v_proj", kv)):
+            yield f"self_attn.{name}.weight", (size, d)
+            if self.attention_bias:
+                yield f"self_attn.{name}.bias", (size,)
+        yield "self_attn.o_proj.weight", (d, q)
+        if self.qk_norm:
+            yield "self_attn.q_norm.weight", (self.head_dim,)
+            yield "self_attn.k_norm.weight", (self.head_dim,)
+        yield "post_attention_layernorm.weight", (d,)
+        for name in ("gate_proj", "up_proj"):
+            yield f"mlp.{name}.weight", (inner, d)
+        yield "mlp.down_proj.weight", (d, inner)

@@ -8,7 +8,7 @@ other activations, other rope types, quantised weights) is refused by name.
     config_from_hf({"model_type": "llama", "rope_parameters": {"rope_theta": 5e5}, ...}).rope_theta  ->  5e5
 """
 
-import json
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +20,14 @@ from torch import Tensor, nn
 
 from liaoliao.errors import CheckpointError, ConfigError
 from liaoliao.model.config import Family, ModelConfig, RopeScaling
+from liaoliao.text.folder_json import LARGEST, LARGEST_WHOLE, is_ids
+from liaoliao.text.folder_json import read_json as read_json
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
+_STORED_AS = ("F64", "F32", "F16", "BF16")
+_MOST_POSITIONS = 2**24  # memory is set aside for a whole context before any of it is used
 
 
 class _FamilyFacts(NamedTuple):
@@ -65,8 +69,9 @@ def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
     _refuse_unsupported(values)
     fields = _Fields({**facts.defaults, **values})
     hidden_size, num_heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
-    theta, scaling = _rope_from_hf(values, fields)
+    max_length = fields.integer("max_position_embeddings", 2048, most=_MOST_POSITIONS)
     try:
+        theta, scaling = _rope_from_hf(fields, max_length)
         return ModelConfig(
             vocab_size=fields.integer("vocab_size"),
             hidden_size=hidden_size,
@@ -75,7 +80,7 @@ def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
             num_attention_heads=num_heads,
             num_key_value_heads=fields.integer("num_key_value_heads", num_heads),
             head_dim=fields.integer("head_dim", hidden_size // max(num_heads, 1)),
-            max_position_embeddings=fields.integer("max_position_embeddings", 2048),
+            max_position_embeddings=max_length,
             rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
             rope_theta=theta,
             rope_scaling=scaling,
@@ -130,7 +135,7 @@ def config_to_hf(config: ModelConfig, dtype: torch.dtype = torch.float32) -> dic
 
 
 def _family_of(values: Mapping[str, Any]) -> Family:
-    named = values.get("architectures") or []
+    named = _list(values, "architectures")
     model_type = values.get("model_type")
     for family, facts in _FAMILIES.items():
         if model_type in (family, None) and (
@@ -148,11 +153,10 @@ def _refuse_unsupported(values: Mapping[str, Any]) -> None:
             raise CheckpointError(
                 f"config.json: {name} = {values[name]!r} is not supported; only {allowed[0]!r} is"
             )
-    layer_types = values.get("layer_types") or []
-    odd = next((kind for kind in layer_types if kind != "full_attention"), None)
-    if odd is not None:
+    odd = [kind for kind in _list(values, "layer_types") if kind != "full_attention"]
+    if odd:
         raise CheckpointError(
-            f"config.json: layer_types holds {odd!r}; only 'full_attention' layers are supported"
+            f"config.json: layer_types holds {odd[0]!r}; only 'full_attention' layers are supported"
         )
 
 
@@ -162,11 +166,11 @@ class _Fields:
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
         self.values, self.prefix = values, prefix
 
-    def integer(self, name: str, default: int | None = None) -> int:
-        return int(self._typed(name, int, default))
+    def integer(self, name: str, default: int | None = None, *, most: int = LARGEST_WHOLE) -> int:
+        return int(self._typed(name, int, default, most))
 
     def number(self, name: str, default: float | None = None) -> float:
-        return float(self._typed(name, (int, float), default))
+        return float(self._typed(name, (int, float), default, LARGEST))
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.values.get(name)
@@ -181,36 +185,37 @@ class _Fields:
         value = self.values.get(name)
         if not isinstance(value, list):
             return self.token_id(name)
-        if not all(type(item) is int for item in value):
+        if not is_ids(value):
             raise CheckpointError(
-                f"config.json: {self.prefix}{name} must be a token id or a list of them, got {value!r}"
+                f"config.json: {self.prefix}{name} must be a token id or a list of them, got {value!r:.60}"
             )
         return tuple(value)
 
-    def _typed(self, name: str, kind: Any, default: Any) -> Any:
+    def _typed(self, name: str, kind: Any, default: Any, most: int | float) -> Any:
         value = self.values.get(name)
         value = default if value is None else value
         if value is None:
             raise CheckpointError(f"config.json has no {self.prefix}{name}; it is needed to build the model")
         if isinstance(value, bool) or not isinstance(value, kind):
-            raise CheckpointError(f"config.json: {self.prefix}{name} must be a number, got {value!r}")
+            raise CheckpointError(f"config.json: {self.prefix}{name} must be a number, got {value!r:.60}")
+        if not abs(value) <= most:  # NaN is not either
+            raise CheckpointError(
+                f"config.json: {self.prefix}{name} is {value!r:.60}; this project runs no model with such a number"
+            )
         return value
 
 
-def _rope_from_hf(values: Mapping[str, Any], fields: _Fields) -> tuple[float, RopeScaling | None]:
-    new = _mapping(values, "rope_parameters")
-    old = _mapping(values, "rope_scaling")
+def _rope_from_hf(fields: _Fields, max_length: int) -> tuple[float, RopeScaling | None]:
+    names = ("rope_parameters", "rope_scaling")
+    parts = [_Fields(_mapping(fields.values, name), f"{name}.") for name in names]
     thetas = {
-        float(t)
-        for t in (new.get("rope_theta"), old.get("rope_theta"), values.get("rope_theta"))
-        if t is not None
+        part.number("rope_theta") for part in (*parts, fields) if part.values.get("rope_theta") is not None
     }
     if len(thetas) > 1:
         raise CheckpointError(
             f"config.json gives different rope_theta in its two spellings: {sorted(thetas)}"
         )
-    max_length = fields.integer("max_position_embeddings", 2048)
-    scalings = [_scaling_from_hf(part, max_length) for part in (new, old) if part]
+    scalings = [_scaling_from_hf(part, max_length) for part in parts if part.values]
     if len(set(scalings)) > 1:
         raise CheckpointError(
             "config.json: rope_parameters and rope_scaling describe different scalings; keep one"
@@ -218,9 +223,9 @@ def _rope_from_hf(values: Mapping[str, Any], fields: _Fields) -> tuple[float, Ro
     return (thetas.pop() if thetas else 10_000.0), (scalings[0] if scalings else None)
 
 
-def _scaling_from_hf(part: Mapping[str, Any], max_length: int) -> RopeScaling | None:
-    kind = part.get("rope_type", part.get("type", "default"))
-    if part.get("partial_rotary_factor", 1) != 1:
+def _scaling_from_hf(part: _Fields, max_length: int) -> RopeScaling | None:
+    kind = part.values.get("rope_type", part.values.get("type", "default"))
+    if part.values.get("partial_rotary_factor", 1) != 1:
         raise CheckpointError("config.json: partial_rotary_factor other than 1 is not supported")
     if kind == "default":
         return None
@@ -228,12 +233,11 @@ def _scaling_from_hf(part: Mapping[str, Any], max_length: int) -> RopeScaling | 
         raise CheckpointError(
             f"config.json: rope type {kind!r} is not supported; only 'default' and 'llama3' are"
         )
-    fields = _Fields(part, "rope_scaling.")
     return RopeScaling(
-        factor=fields.number("factor"),
-        low_freq_factor=fields.number("low_freq_factor"),
-        high_freq_factor=fields.number("high_freq_factor"),
-        original_max_position_embeddings=fields.integer("original_max_position_embeddings", max_length),
+        factor=part.number("factor"),
+        low_freq_factor=part.number("low_freq_factor"),
+        high_freq_factor=part.number("high_freq_factor"),
+        original_max_position_embeddings=part.integer("original_max_position_embeddings", max_length),
     )
 
 
@@ -252,8 +256,15 @@ def _rope_to_hf(config: ModelConfig) -> dict[str, Any]:
 def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = values.get(name) or {}
     if not isinstance(value, Mapping):
-        raise CheckpointError(f"config.json: {name} must be an object, got {value!r}")
+        raise CheckpointError(f"config.json: {name} must be an object, got {value!r:.60}")
     return value
+
+
+def _list(values: Mapping[str, Any], name: str) -> list[Any]:
+    value = values.get(name)
+    if value is not None and not isinstance(value, list):
+        raise CheckpointError(f"config.json: {name} must be a list, got {value!r:.60}")
+    return value or []
 
 
 # ---------------------------------------------------------------- safetensors
@@ -270,7 +281,21 @@ def load_weights(model: nn.Module, folder: Path) -> None:
             parameters[name].copy_(value)
 
 
-def read_weights(shapes: Mapping[str, torch.Size], folder: Path) -> Iterator[tuple[str, Tensor]]:
+def checked_shapes(config: ModelConfig, folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a model by name, once the headers of the folder's files bear it out: until then no
+    number of a `config.json` is worth memory. Raises CheckpointError as `load_weights` does.
+    """
+    most = 16 * (1 + len(tensor_files(folder)))  # a model that has more of them lacks some among the first
+    shapes = dict(itertools.islice(config.parameter_shapes(), most))
+    files = weight_files(shapes, folder)
+    for path in dict.fromkeys(files.values()):
+        with _opened(path) as tensors:
+            for name in (name for name in files if files[name] == path):
+                _check_header(tensors, name, shapes[name], path)
+    return shapes
+
+
+def read_weights(shapes: Mapping[str, tuple[int, ...]], folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a folder one by one, as they are stored, in the order of `weight_files`.
 
     Raises CheckpointError as `load_weights` does.
@@ -327,12 +352,13 @@ def _sharded_files(folder: Path) -> dict[str, Path]:
     weight_map = read_json(folder / INDEX_FILE).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise CheckpointError(f"{folder / INDEX_FILE} has no weight_map from tensor names to file names")
+    present = {path.name for path in folder.iterdir() if path.is_file()}
     for file in sorted(set(weight_map.values())):
         if Path(file).name != file or not file.endswith(".safetensors"):
             raise CheckpointError(
                 f"{folder / INDEX_FILE} points to {file!r}, which is not a safetensors file beside it"
             )
-        if not (folder / file).is_file():
+        if file not in present:
             raise CheckpointError(
                 f"{folder} lacks the shard {file} that {INDEX_FILE} names; download it again"
             )
@@ -348,40 +374,32 @@ def _opened(path: Path) -> Iterator[Any]:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
 
 
-def _stored(tensors: Any, name: str, shape: torch.Size, path: Path) -> Tensor:
+def _stored(tensors: Any, name: str, shape: tuple[int, ...], path: Path) -> Tensor:
+    _check_header(tensors, name, shape, path)
     value: Tensor = tensors.get_tensor(name)
-    if not value.dtype.is_floating_point or value.dtype.itemsize < 2:
-        raise CheckpointError(f"{path}: {name} is {value.dtype}; quantised weights are not supported")
-    if value.shape != shape:
-        raise CheckpointError(
-            f"{path}: {name} has shape {tuple(value.shape)}, config.json calls for {tuple(shape)}"
-        )
     return value
 
 
-def _check_tied(embedding: Tensor, shapes: Mapping[str, torch.Size], folder: Path) -> None:
+def _check_header(tensors: Any, name: str, shape: tuple[int, ...], path: Path) -> None:
+    header = tensors.get_slice(name)
+    if header.get_dtype() not in _STORED_AS:
+        raise CheckpointError(f"{path}: {name} is {header.get_dtype()}; quantised weights are not supported")
+    if tuple(header.get_shape()) != tuple(shape):
+        raise CheckpointError(
+            f"{path}: {name} has shape {tuple(header.get_shape())}, config.json calls for {tuple(shape)}"
+        )
+
+
+def _check_tied(embedding: Tensor, shapes: Collection[str], folder: Path) -> None:
     """A model that shares its embeddings with the output may store them twice, but not as two things."""
     path = tensor_files(folder).get(OUTPUT)
     if OUTPUT in shapes or path is None:
         return
     with _opened(path) as tensors:
-        value: Tensor = tensors.get_tensor(OUTPUT)
-        if value.shape != embedding.shape or not torch.equal(value.to(embedding.dtype), embedding):
+        value = _stored(tensors, OUTPUT, embedding.shape, path)
+        if not torch.equal(value.to(embedding.dtype), embedding):
             raise CheckpointError(f"{folder}: config.json ties {OUTPUT} to the embeddings, but they differ")
 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more tensors" if len(names) > 3 else "")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of a model folder; CheckpointError says what is wrong with it."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent} has no {path.name}; is it a model folder?") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, not {type(value).__name__}")
-    return value

@@ -39,12 +39,11 @@ from torch import Tensor
 from liaoliao.errors import CheckpointError, UsageError
 from liaoliao.model.checkpoint import load_config, load_generation, load_lineage, replacing, verify
 from liaoliao.model.config import Family, ModelConfig
-from liaoliao.model.convert import read_weights, weight_files
+from liaoliao.model.convert import checked_shapes, read_weights, weight_files
 from liaoliao.model.gguf_metadata import write_origin, write_sampling, write_shape
 from liaoliao.model.gguf_vocabulary import Vocabulary, read_vocabulary, write_vocabulary
 from liaoliao.model.modelfile import modelfile
 from liaoliao.model.rope import inverse_frequencies
-from liaoliao.model.transformer import Transformer
 
 GgufDtype: TypeAlias = Literal["f32", "bf16", "q8_0"]
 
@@ -134,15 +133,15 @@ def _read(folder: Path, dtype: GgufDtype) -> _Model:
             f"llama.cpp stretches the positions of {config.family} models in no such way (rope type llama3), so its "
             "replies would be another model's; `--to hf` keeps it"
         )
-    return _Model(folder, dtype, config, read_vocabulary(folder, config), _places(config, folder, dtype))
+    places = _places(config, folder, dtype)  # first, as it asks whether the folder is what its config says
+    return _Model(folder, dtype, config, read_vocabulary(folder, config), places)
 
 
 # ---------------------------------------------------------------- tensors
 
 
 def _places(config: ModelConfig, folder: Path, dtype: GgufDtype) -> dict[str, _Place]:
-    with torch.device("meta"):
-        shapes = {name: tuple(p.shape) for name, p in Transformer(config).named_parameters()}
+    shapes = checked_shapes(config, folder)
     names = get_tensor_name_map(_ARCHITECTURES[config.family], config.num_hidden_layers)
     return {
         name: _Place(_gguf_name(names, name), shapes[name], _type(shapes[name], dtype))
@@ -237,6 +236,6 @@ def _announce(writer: GGUFWriter, model: _Model) -> None:
 def _write_tensors(writer: GGUFWriter, model: _Model) -> None:
     if model.config.rope_scaling is not None:
         writer.write_tensor_data(_rope_factors(model.config))
-    shapes = {name: torch.Size(place.shape) for name, place in model.places.items()}
+    shapes = {name: place.shape for name, place in model.places.items()}
     for name, value in read_weights(shapes, model.folder):
         writer.write_tensor_data(_values(value, name, model.places[name], model.config))

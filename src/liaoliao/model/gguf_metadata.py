@@ -45,7 +45,8 @@ def write_origin(writer: GGUFWriter, name: str, config: ModelConfig, lineage: Ma
     writer.add_size_label(size_label(config.num_parameters(), 0, 0, 0))
     if "recipe" in lineage:
         writer.add_description(f"Made with liaoliao (recipe: {lineage['recipe']})")
-    digests = lineage.get("data") or {}
+    data = lineage.get("data")
+    digests = data if isinstance(data, Mapping) else {}
     languages = sorted({key.rpartition(":")[2] for key in digests} & {"en", "zh"})
     if languages:
         writer.add_languages(languages)
@@ -58,11 +59,12 @@ def write_origin(writer: GGUFWriter, name: str, config: ModelConfig, lineage: Ma
 
 
 def _write_parent(writer: GGUFWriter, parent: Any) -> None:
-    if isinstance(parent, Mapping):
-        folder = Path(parent["folder"])
-        writer.add_base_model_count(1)
-        writer.add_base_model_name(0, folder.parent.name if folder.name == "model" else folder.name)
-        writer.add_base_model_version(0, f"sha256:{parent['sha256']}")
+    match parent:
+        case {"folder": str(name), "sha256": str(sha256)}:
+            folder = Path(name)
+            writer.add_base_model_count(1)
+            writer.add_base_model_name(0, folder.parent.name if folder.name == "model" else folder.name)
+            writer.add_base_model_version(0, f"sha256:{sha256}")
 
 
 def write_sampling(writer: GGUFWriter, generation: Mapping[str, Any]) -> None:

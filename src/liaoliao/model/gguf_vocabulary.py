@@ -16,7 +16,6 @@ from gguf import GGUFWriter, TokenType
 from liaoliao.errors import CheckpointError, TemplateError, TokenizerError
 from liaoliao.model.checkpoint import load_generation
 from liaoliao.model.config import ModelConfig
-from liaoliao.model.convert import read_json
 from liaoliao.text.jinja_template import read_jinja
 from liaoliao.text.tokenizer import Tokenizer
 
@@ -50,7 +49,8 @@ def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:
     """The vocabulary of a folder for a model of `config`. Raises CheckpointError for one that llama.cpp would cut
     in another way, or cannot load.
     """
-    tokenizer, spec = Tokenizer.load(folder), read_json(folder / "tokenizer.json")
+    tokenizer = Tokenizer.load(folder)
+    spec = tokenizer.spec
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the model only "
@@ -169,7 +169,7 @@ def _as_ids(value: Any) -> tuple[int, ...]:
 
 def _first(config_id: int | None, named: Callable[[], int], stop_ids: tuple[int, ...], size: int) -> int:
     """The id that config.json gives, else the tokenizer's own, else the end token: llama.cpp wants some id."""
-    if config_id is not None and config_id < size:
+    if config_id is not None and 0 <= config_id < size:
         return config_id
     try:
         return named()

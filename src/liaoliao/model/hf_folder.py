@@ -26,8 +26,7 @@ from liaoliao.model.checkpoint import (
     verify,
 )
 from liaoliao.model.config import ModelConfig
-from liaoliao.model.convert import EMBEDDING, SINGLE_FILE, config_to_hf, read_weights
-from liaoliao.model.transformer import Transformer
+from liaoliao.model.convert import EMBEDDING, SINGLE_FILE, checked_shapes, config_to_hf, read_weights
 from liaoliao.text.tokenizer import Tokenizer
 
 FolderDtype: TypeAlias = Literal["f32", "bf16"]
@@ -78,10 +77,8 @@ def _refuse_target(out: Path, folder: Path, overwrite: bool) -> None:
 
 def _write_weights(draft: Path, folder: Path, config: ModelConfig, dtype: FolderDtype | None) -> torch.dtype:
     """Write the weights and return the type of the largest of them, the embeddings."""
-    with torch.device("meta"):
-        shapes = {name: parameter.shape for name, parameter in Transformer(config).named_parameters()}
     tensors: dict[str, Tensor] = {}
-    for name, value in read_weights(shapes, folder):
+    for name, value in read_weights(checked_shapes(config, folder), folder):
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{folder}: {name} holds values that are no numbers; the model is broken")
         tensors[name] = value if dtype is None else value.to(_DTYPES[dtype])

@@ -84,14 +84,14 @@ def resolve(name_or_path: str | Path) -> Path:
         return locate(entry.folder)
     try:
         return locate(Path(text).expanduser())
-    except CheckpointError as error:
+    except (CheckpointError, OSError, RuntimeError) as error:  # too long for a path, or "~" and nobody's name
         raise UsageError(_unknown(text)) from error
 
 
 def _is_model(folder: Path) -> bool:
     try:
         return (locate(folder) / "config.json").is_file()
-    except CheckpointError:
+    except (CheckpointError, OSError):
         return False
 
 

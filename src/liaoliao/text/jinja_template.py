@@ -27,17 +27,19 @@ import jinja2.ext
 import jinja2.meta
 import jinja2.sandbox
 
-from liaoliao.errors import TemplateError
+from liaoliao.errors import CheckpointError, TemplateError
 from liaoliao.messages import Message, Tool
+from liaoliao.text.folder_json import GENERATION_FILE, read_generation, read_json, stop_ids
 from liaoliao.text.rendered import Rendered, refuse_images, refuse_options, refuse_unless_assistant
-from liaoliao.text.tokenizer import Tokenizer
+from liaoliao.text.tokenizer import TOKEN_ROLES, Tokenizer
 
 _NONCHARACTERS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))  # "not for interchange": text has none
 _TEMPLATE_FAULTS: Final = (
-    jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+    jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
+    ValueError,
 )  # fmt: skip
-_NAMES_OF_TOKENS: Final = ("bos_token", "eos_token", "pad_token", "unk_token")
-_GIVEN: Final = frozenset(("messages", "tools", "documents", "add_generation_prompt", *_NAMES_OF_TOKENS))
+_COMPILER_FAULTS: Final = (*_TEMPLATE_FAULTS, SyntaxError)  # what is nested too deeply for Jinja or Python
+_GIVEN: Final = frozenset(("messages", "tools", "documents", "add_generation_prompt", *TOKEN_ROLES))
 _NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -52,14 +54,15 @@ class JinjaTemplate:
         self._tokenizer = tokenizer
         self.jinja: str = jinja
         environment = _environment()
-        self._template = _compile(environment, jinja)
-        unset = jinja2.meta.find_undeclared_variables(environment.parse(jinja))
+        self._template, unset = _compile(environment, jinja)
         self.option_names: frozenset[str] = frozenset(unset) - _GIVEN - frozenset(environment.globals)
         self.takes_tools: bool = "tools" in unset
         self._special = re.compile(
             "|".join(map(re.escape, sorted(tokenizer.special_ids, key=len, reverse=True))) or r"(?!)"
         )
-        self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys([tokenizer.eos_id, *_generation_eos(folder)]))
+        self.stop_ids: tuple[int, ...] = tuple(
+            dict.fromkeys([tokenizer.eos_id, *_generation_eos(folder, tokenizer.vocab_size)])
+        )
 
     def render(
         self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, add_generation_prompt: bool = False
@@ -115,7 +118,7 @@ class JinjaTemplate:
         add_generation_prompt: bool,
         options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> str:
-        names = {role: self._tokenizer.special_name(role) for role in _NAMES_OF_TOKENS}
+        names = {role: self._tokenizer.special_name(role) for role in TOKEN_ROLES}
         guard = partial(self._guard, mark=mark)
         try:
             return self._template.render(
@@ -187,19 +190,34 @@ def read_jinja(folder: Path) -> str:
     """The template a model folder carries: chat_template.jinja, or the one in tokenizer_config.json."""
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{file} is not readable text: {error}") from error
     config = folder / "tokenizer_config.json"
-    template = (
-        json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
-    )
-    if isinstance(template, list):  # several by name; "default" is for chat
-        template = next((entry["template"] for entry in template if entry["name"] == "default"), None)
-    if not isinstance(template, str):
+    template = read_json(config).get("chat_template") if config.is_file() else None
+    if isinstance(template, list):
+        template = _named_default(template, config)
+    if template is None:
         raise TemplateError(
             f"{folder}: no chat template (chat_template.jinja or in tokenizer_config.json): a base model;"
             " fine-tune it on conversations first"
         )
+    if not isinstance(template, str):
+        raise CheckpointError(f"{config}: chat_template must be a text or a list, got {template!r:.60}")
     return template
+
+
+def _named_default(entries: Sequence[Any], config: Path) -> str | None:
+    """Of several templates by name the one for chat."""
+    for entry in entries:
+        match entry:
+            case {"name": "default", "template": str(template)}:
+                return template
+            case {"name": str(), "template": str()}:
+                continue
+        raise CheckpointError(f"{config}: chat_template lists {entry!r:.60}, not a name and a template")
+    return None
 
 
 def _environment() -> jinja2.Environment:
@@ -212,13 +230,17 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _compile(environment: jinja2.Environment, jinja: str) -> jinja2.Template:
+def _compile(environment: jinja2.Environment, jinja: str) -> tuple[jinja2.Template, set[str]]:
+    """The template, and the names that it wants a value for."""
     try:
-        return environment.from_string(jinja)
+        template = environment.from_string(jinja)
+        return template, jinja2.meta.find_undeclared_variables(environment.parse(jinja))
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             f"the model's chat template is not Jinja: line {error.lineno}: {error}"
         ) from error
+    except _COMPILER_FAULTS as error:
+        raise TemplateError(f"the model's chat template cannot be compiled: {error}") from error
 
 
 def _tojson(value: Any, **options: Any) -> str:
@@ -233,13 +255,17 @@ def _strftime_now(layout: str) -> str:
     return datetime.now().astimezone().strftime(layout)
 
 
-def _generation_eos(folder: Path | None) -> list[int]:
+def _generation_eos(folder: Path | None, vocab_size: int) -> tuple[int, ...]:
     """The further stop tokens that Llama-3 and Qwen folders name in generation_config.json."""
-    file = folder / "generation_config.json" if folder else None
-    if file is None or not file.is_file():
-        return []
-    eos = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-    return eos if isinstance(eos, list) else [] if eos is None else [eos]
+    if folder is None:
+        return ()
+    named = stop_ids(read_generation(folder))
+    outside = [token_id for token_id in named if not 0 <= token_id < vocab_size]
+    if outside:
+        raise CheckpointError(
+            f"{folder / GENERATION_FILE}: the end token {outside[0]} is not one of the tokenizer's {vocab_size}"
+        )
+    return named
 
 
 def _wire(message: Message) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from typing import Any, ClassVar, Final, TypeAlias
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
-from liaoliao.errors import TokenizerError
+from liaoliao.errors import CheckpointError, TokenizerError
+from liaoliao.text.folder_json import read_json
 
 _TAIL: Final = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2_PATTERN: Final = (
@@ -47,6 +48,8 @@ _SAVED_CONFIG: Final[Mapping[str, Any]] = MappingProxyType(
         "model_max_length": 1_000_000_000,
     }
 )
+TOKEN_ROLES: Final = ("bos_token", "eos_token", "pad_token", "unk_token")
+_MOST_TOKENS: Final = 2**22  # four times the largest vocabulary there is: tables have a place for every id
 _TEXTS_PER_BATCH: Final = 1000
 _LONG_TEXT: Final = 2000  # characters
 
@@ -62,9 +65,10 @@ class Tokenizer:
     PRE: ClassVar[str] = "qwen2"  # llama.cpp's name for the pattern of the vocabularies that are trained here
 
     def __init__(self, backend: tokenizers.Tokenizer, config: Mapping[str, Any] | None = None) -> None:
-        spec = json.loads(backend.to_str())
-        _require_byte_level(spec)
+        _require_near_ids(backend)
         self._backend = backend
+        spec = self.spec
+        _require_byte_level(spec)
         self._plain = _without_added_tokens(spec)
         self._token_bytes = _bytes_of_tokens(spec)
         self.config: Mapping[str, Any] = MappingProxyType(dict(_SAVED_CONFIG if config is None else config))
@@ -74,6 +78,8 @@ class Tokenizer:
         self.vocab_size: int = len(self._token_bytes)
         self.max_token_bytes: int = max(map(len, self._token_bytes))
         self.prefix_ids: tuple[int, ...] = tuple(backend.encode("").ids)  # such as Llama-3's opening token
+        if max(self.prefix_ids, default=0) >= self.vocab_size:
+            raise TokenizerError("the tokenizer begins every text with a token that is not in its vocabulary")
 
     # Making, loading, saving
 
@@ -117,6 +123,8 @@ class Tokenizer:
             Exception
         ) as error:  # the library raises bare Exceptions, and these only say what is wrong with the file
             raise TokenizerError(f"{file}: not a tokenizer of the `tokenizers` library: {error}") from error
+        backend.no_padding()  # settings that some training left behind: texts have the length they have
+        backend.no_truncation()
         return cls(backend, _read_config(file.with_name("tokenizer_config.json")))
 
     def save(self, folder: Path | str) -> None:
@@ -160,6 +168,8 @@ class Tokenizer:
         if not text:
             raise TokenizerError("bytes per token of an empty text is not a number; give it some text")
         num_tokens = len(self.encode(text))
+        if not num_tokens:
+            raise TokenizerError("this vocabulary has no token for anything in the text")
         return len(text.encode("utf-8")) / num_tokens
 
     @staticmethod
@@ -229,11 +239,17 @@ class Tokenizer:
         return self.special_ids.get(self.special_name("bos_token") or "", self.end_of_text_id)
 
     @property
+    def spec(self) -> dict[str, Any]:
+        """The tokenizer as the `tokenizers` library writes it down in a tokenizer.json."""
+        spec: dict[str, Any] = json.loads(self._backend.to_str())
+        return spec
+
+    @property
     def pre(self) -> str | None:
         """llama.cpp's name for the way text is cut before the merges ("qwen2", "llama-bpe", "smollm",
         "gpt-2"); None if it knows none that does the same.
         """
-        return _llama_cpp_pre(json.loads(self._backend.to_str()))
+        return _llama_cpp_pre(self.spec)
 
     def _first_special(self, *names: str | None) -> int:
         for name in names:
@@ -284,6 +300,14 @@ def _llama_cpp_pre(spec: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _require_near_ids(backend: tokenizers.Tokenizer) -> None:
+    """No table is made, by the library neither, for a vocabulary that is empty or whose ids are far apart."""
+    last = max(backend.get_vocab().values(), default=-1)
+    if not 0 <= last < _MOST_TOKENS:
+        what = "has no tokens" if last < 0 else f"has a token with the id {last}; {_MOST_TOKENS} is the bound"
+        raise TokenizerError(f"the vocabulary {what}")
+
+
 def _require_byte_level(spec: Mapping[str, Any]) -> None:
     steps = _steps(spec["pre_tokenizer"], "pretokenizers")
     if spec["model"]["type"] != "BPE" or not any(step["type"] == "ByteLevel" for step in steps):
@@ -306,10 +330,19 @@ def _bytes_of_tokens(spec: Mapping[str, Any]) -> list[bytes]:
     table = [b""] * (1 + max([*spec["model"]["vocab"].values(), *added]))
     for token, token_id in spec["model"]["vocab"].items():
         if token_id not in added:
-            table[token_id] = bytes(byte_of_char[char] for char in token)
+            table[token_id] = _bytes_of(token, byte_of_char)
     for token_id, content in added.items():
         table[token_id] = content
     return table
+
+
+def _bytes_of(token: str, byte_of_char: Mapping[str, int]) -> bytes:
+    try:
+        return bytes([byte_of_char[char] for char in token])
+    except KeyError as error:
+        raise TokenizerError(
+            f"the token {token!r:.60} is no byte-level BPE: no byte is written as {error}"
+        ) from error
 
 
 def _byte_alphabet() -> list[str]:
@@ -323,11 +356,14 @@ def _read_config(file: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TokenizerError(f"{file}: not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise TokenizerError(f"{file}: expected a JSON object, found {type(config).__name__}")
+        config = read_json(file)
+    except CheckpointError as error:
+        raise TokenizerError(str(error)) from error
+    for role in TOKEN_ROLES:
+        value = config.get(role)
+        name = value.get("content") if isinstance(value, Mapping) else value
+        if value is not None and not isinstance(name, str):
+            raise TokenizerError(f"{file}: {role} must be the name of a token, got {value!r:.60}")
     return config
 
 
