@@ -1,11 +1,15 @@
-"""The tiny random model that the engine's tests run, what it says when nothing is cached, and how to run to the end."""
+"""The tiny random model that the engine's tests run, what it says when nothing is cached, how to run to the end, and a
+grammar.
+"""
 
 import random
 from functools import cache
 
+import numpy as np
 import torch
 
 from liaoliao.engine import Engine, SamplingParams
+from liaoliao.errors import RequestError
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.transformer import Transformer
 
@@ -50,3 +54,30 @@ def drive(engine: Engine, said: dict[int, list[int]]) -> None:
         for request_id, event in engine.step():
             said.setdefault(request_id, []).append(event.token_id)
         engine.check_integrity()
+
+
+class Spelled:
+    """A grammar of one text, of which `broken` says where it fails."""
+
+    def __init__(self, token_ids: tuple[int, ...], broken: str = "") -> None:
+        self.token_ids, self.broken, self.num_said = token_ids, broken, 0
+
+    def start(self) -> "Spelled":
+        if self.broken == "start":
+            raise RequestError("this grammar cannot be begun")
+        return Spelled(self.token_ids, self.broken)
+
+    @property
+    def done(self) -> bool:
+        return self.num_said == len(self.token_ids)
+
+    def mask(self) -> np.ndarray:
+        if self.broken == "mask" and self.num_said == 2:
+            raise RequestError("this grammar has lost its way")
+        allowed = np.zeros(VOCAB, dtype=np.bool_)
+        allowed[self.token_ids[self.num_said]] = True
+        return allowed
+
+    def accept(self, token_id: int) -> None:
+        assert token_id == self.token_ids[self.num_said]
+        self.num_said += 1

@@ -129,6 +129,19 @@ def test_a_full_queue_refuses_at_once_and_takes_the_next_when_there_is_room() ->
     asyncio.run(main())
 
 
+def test_an_answer_that_has_begun_is_taken_however_many_wait() -> None:
+    async def main() -> None:
+        async with serving(FakeRunner(delay_s=STEP_S), max_running=1, max_waiting=0) as engine:
+            first = asyncio.create_task(collect(engine, Request((9, 9), LONG)))
+            await until(lambda: engine.stats().num_running == 1)
+            with pytest.raises(OverloadedError):
+                await collect(engine, Request((1, 2), GREEDY))
+            assert len(await collect(engine, Request((1, 2), GREEDY, begun=True))) == 12
+            assert len(await first) == 40
+
+    asyncio.run(main())
+
+
 def test_bad_requests_are_refused_before_anything_runs() -> None:
     async def main() -> None:
         runner = FakeRunner()
@@ -300,6 +313,7 @@ def test_draining_lets_replies_finish_and_takes_no_more() -> None:
             assert not await engine.drain(timeout_s=0.0)
             with pytest.raises(OverloadedError, match="shutting down"):
                 await collect(engine, Request((1, 2), GREEDY))
+            assert len(await collect(engine, Request((1, 2), GREEDY, begun=True))) == 12
             assert await engine.drain(timeout_s=WAIT_S)
             assert await task == runner.greedy((1, 2), 40)
 
@@ -318,6 +332,8 @@ def test_closing_ends_what_is_open_and_leaves_nobody_waiting() -> None:
         assert all(isinstance(e, OverloadedError) for e in got), got
         with pytest.raises(OverloadedError):
             await engine.update_weights(FakeRunner())
+        with pytest.raises(OverloadedError):
+            await collect(engine, Request((1, 2), GREEDY, begun=True))
         engine.close()
 
     asyncio.run(main())

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
 
 from liaoliao.engine.grammar import GrammarCompiler
-from liaoliao.engine.request import Grammar, GrammarState
+from liaoliao.engine.request import Grammar, GrammarState, for_reply
 from liaoliao.errors import RequestError
 from liaoliao.messages import Message, Tool, ToolCall
 from liaoliao.text.chat_template import ChatTemplate
@@ -343,11 +343,6 @@ def test_several_calls_may_follow_each_other() -> None:
         assert parsed(taken) == Message.assistant(tool_calls=calls[:count])
 
 
-def test_a_bare_call_needs_no_special_tokens() -> None:
-    call = json.loads(said(walk(COMPILER.tool_call(TOOLS, name="weather", tagged=False), 5)))
-    assert call["name"] == "weather" and set(call) == {"name", "arguments"}
-
-
 def test_calls_that_cannot_be_forced_are_refused() -> None:
     with pytest.raises(RequestError, match="there is no tool 'wether'; the tools are: weather"):
         COMPILER.tool_call([WEATHER], name="wether")
@@ -387,6 +382,22 @@ def test_replies_of_one_grammar_do_not_meet() -> None:
     for thread in threads:
         thread.join()
     assert [got[seed] for seed in range(40)] == expected
+
+
+def test_a_reply_begins_its_grammar_again_without_compiling_it() -> None:
+    grammar: Any = COMPILER.json_schema({"type": "array", "items": {"enum": ["磨", "b"]}, "maxItems": 3})
+    expected = [walk(grammar, seed) for seed in range(5)]
+    compiled, compile_one = list[int](), grammar._compile
+
+    def counted() -> Any:
+        compiled.append(1)
+        return compile_one()
+
+    grammar._compile = counted
+    for num_replies in (1, 2):
+        mine = for_reply(grammar)
+        assert [walk(mine, seed) for seed in range(5)] == expected
+        assert len(compiled) == num_replies
 
 
 def test_a_grammar_needs_an_end() -> None:

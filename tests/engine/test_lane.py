@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from liaoliao.engine import Engine, Request, SamplingParams
 from liaoliao.errors import RequestError
 from tests.engine.fake_runner import FakeRunner
-from tests.engine.models import GREEDY, MODEL, VOCAB, drive, make_model, prompts, uncached
+from tests.engine.models import GREEDY, MODEL, Spelled, drive, make_model, prompts, uncached
 
 GREEDY_LONG = SamplingParams(temperature=0.0, max_tokens=34)
 
@@ -178,33 +177,6 @@ def test_what_a_failed_step_left_in_its_blocks_is_never_found() -> None:
     assert reply.num_cached == 0 and list(reply.token_ids) == runner.greedy(prompt, 12)
 
 
-class Spelled:
-    """A grammar of one text, of which `broken` says where it fails."""
-
-    def __init__(self, token_ids: tuple[int, ...], broken: str = "") -> None:
-        self.token_ids, self.broken, self.num_said = token_ids, broken, 0
-
-    def start(self) -> "Spelled":
-        if self.broken == "start":
-            raise RequestError("this grammar cannot be begun")
-        return Spelled(self.token_ids, self.broken)
-
-    @property
-    def done(self) -> bool:
-        return self.num_said == len(self.token_ids)
-
-    def mask(self) -> np.ndarray:
-        if self.broken == "mask" and self.num_said == 2:
-            raise RequestError("this grammar has lost its way")
-        allowed = np.zeros(VOCAB, dtype=np.bool_)
-        allowed[self.token_ids[self.num_said]] = True
-        return allowed
-
-    def accept(self, token_id: int) -> None:
-        assert token_id == self.token_ids[self.num_said]
-        self.num_said += 1
-
-
 def test_a_grammar_ends_a_reply_and_goes_on_after_preemption() -> None:
     text = tuple(range(30))
     requests = [Request((i,) * 12, GREEDY_LONG, Spelled(text)) for i in range(4)]
@@ -232,6 +204,20 @@ def test_a_grammar_that_fails_fails_its_own_request_only(broken: str, num_told: 
         engine.generate([Request((3, 4), GREEDY), Request((1, 2), GREEDY, Spelled((1, 2, 3, 4), broken))])
     assert engine.idle
     engine.check_integrity()
+
+
+def test_the_end_of_a_reply_is_told_though_another_fails_in_the_same_step() -> None:
+    runner = FakeRunner()
+    engine = Engine(runner)
+    good = engine.add(Request((3, 4), SamplingParams(temperature=0.0, max_tokens=3)))
+    engine.add(Request((1, 2), GREEDY_LONG, Spelled((1, 2, 3, 4), "mask")))
+    said: dict[int, list[int]] = {}
+    with pytest.raises(RequestError, match="lost its way"):
+        drive(engine, said)
+    assert not engine.alive(good) and len(said[good]) == 2
+    drive(engine, said)
+    assert said[good] == runner.greedy((3, 4), 3)
+    assert engine.idle
 
 
 def test_a_failing_lane_leaves_the_other_alone() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from liaoliao.engine.async_engine import AsyncEngine
 from liaoliao.engine.engine import Engine
-from liaoliao.engine.rank import rank
+from liaoliao.engine.rank import rank_pieces
 from liaoliao.engine.request import TokenEvent
 from liaoliao.engine.runner import TorchRunner
 from liaoliao.errors import ContextLengthError
@@ -16,13 +16,17 @@ from tests.engine.models import CONTEXT, MODEL, VOCAB, prompts
 
 def test_a_worked_example() -> None:
     logits = torch.tensor([[0.0, 1.0, 3.0], [2.0, 2.0, 2.0]])
-    first, second, third = rank((1, 2, 0), [logits[:1], logits[1:]], 2)
+    pieces = list(rank_pieces((1, 2, 0), [logits[:1], logits[1:]], 2))
+    assert [len(piece) for piece in pieces] == [1, 1, 1]
+    [first], [second], [third] = pieces
     total = float(logits[0].logsumexp(0))
     assert first == TokenEvent(1, 0.0)
     assert second.logprob == pytest.approx(3 - total) and second.logprob == second.top_logprobs[0][1]
     assert [token_id for token_id, _ in second.top_logprobs] == [2, 1]
     assert third.logprob == pytest.approx(-1.0986123)
-    assert rank((), [], 2) == [] and len(rank((0, 0), [logits[:1]], 9)[1].top_logprobs) == 3
+    assert list(rank_pieces((), [], 2)) == []
+    _, [event] = rank_pieces((0, 0), [logits[:1]], 9)
+    assert len(event.top_logprobs) == 3
 
 
 def test_it_agrees_with_score_and_with_the_whole_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from liaoliao.engine.runner import BLOCK_SIZE, Row, Runner, TorchRunner, affordable_blocks, free_memory
+from liaoliao.engine.runner import (
+    BLOCK_SIZE,
+    SPAN_TOKENS,
+    Row,
+    Runner,
+    TorchRunner,
+    affordable_blocks,
+    free_memory,
+)
 from liaoliao.errors import RequestError
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.transformer import Transformer
@@ -114,6 +122,29 @@ def test_a_long_prompt_is_read_in_chunks_of_queries() -> None:
         got = runner.forward([Row(text[7:], 7, first, 293), Row(text[7:], 7, second, 293)])
         torch.testing.assert_close(got[:293], expected[row, 7:], atol=1e-3, rtol=1e-3)
         assert torch.equal(got[:293], got[293:])
+
+
+def test_a_long_text_is_read_in_spans_and_others_go_on_in_between() -> None:
+    model = Transformer(ModelConfig.from_depth(1, 300)).init_weights(0).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    runner = TorchRunner(model, kv_cache_bytes=2**24)
+    text: list[int] = torch.randint(0, 300, (2 * SPAN_TOKENS + 90,)).tolist()
+    states, pieces = [], []
+    for state, piece in zip(runner.text_hidden(text), runner.text_logits(text), strict=True):
+        states.append(state)
+        pieces.append(piece)
+        runner.forward([Row(text[:5], 0, [0], 1)])
+    sizes = [SPAN_TOKENS, SPAN_TOKENS, 90]
+    assert [len(state) for state in states] == [len(piece) for piece in pieces] == sizes
+    with torch.no_grad():
+        hidden = model.hidden(torch.tensor([text]))[0]
+        torch.testing.assert_close(torch.cat(states), hidden, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(torch.cat(pieces), model.logits(hidden), atol=1e-3, rtol=1e-3)
+    [whole] = runner.text_hidden(text[:SPAN_TOKENS])  # one that is no longer is read in one pass, as ever
+    with torch.no_grad():
+        assert torch.equal(whole, model.hidden(torch.tensor([text[:SPAN_TOKENS]]))[0])
 
 
 def test_score_is_the_log_softmax_of_the_logits() -> None:

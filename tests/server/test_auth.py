@@ -2,7 +2,9 @@
 
 import json
 import stat
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liaoliao.errors import ConfigError, UsageError
+from liaoliao.server import keyfile
 from liaoliao.server.auth import KeyRing, credentials, given_key, make_key
 from liaoliao.server.keyfile import add_key, read_keys, revoke_key
-from liaoliao.server.settings import Settings
+from liaoliao.server.settings import ApiKey, Settings
 from tests.server.plain import ask, plain_app
 
 KEY, RECORD = make_key("anna")
@@ -83,6 +86,34 @@ def test_a_revoked_name_may_be_given_again(tmp_path: Path) -> None:
     assert ring.find(second) == again
     with pytest.raises(UsageError, match=r"berta.*anna"):
         revoke_key(file, "berta")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such lock there")
+def test_a_key_made_at_the_same_time_does_not_undo_a_revocation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "keys.jsonl"
+    add_key(file, RECORD)
+    write, writing, gate = keyfile._write, threading.Event(), threading.Event()
+
+    def held_up(file: Path, keys: Sequence[ApiKey]) -> None:
+        if not writing.is_set():
+            writing.set()
+            gate.wait(30)
+        write(file, keys)
+
+    monkeypatch.setattr(keyfile, "_write", held_up)
+    making = threading.Thread(target=add_key, args=(file, OTHER_RECORD))
+    making.start()
+    assert writing.wait(30)
+    revoking = threading.Thread(target=revoke_key, args=(file, "anna"))
+    revoking.start()
+    revoking.join(0.3)  # it would have had time enough
+    gate.set()
+    making.join(30)
+    revoking.join(30)
+    ring = KeyRing(file=file)
+    assert ring.find(KEY) is None and ring.find(OTHER_KEY) == OTHER_RECORD
 
 
 @pytest.mark.parametrize(

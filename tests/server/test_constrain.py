@@ -1,12 +1,13 @@
 """Grammars that begin later, and tokens that are barred."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
 
-from liaoliao.engine.request import Grammar, GrammarState, SamplingParams
-from liaoliao.server.constrain import AfterMark, WithinMarks, barred
+from liaoliao.engine.request import Grammar, GrammarState, SamplingParams, for_reply
+from liaoliao.server.constrain import AfterMark, ThinkingBudget, WithinMarks, barred
 
 VOCAB, OPEN, CLOSE, STOP = 9, 7, 8, 6
 
@@ -41,6 +42,13 @@ class ExactlyState:
         del self.left[:1]
 
 
+class Costly(Exactly):
+    """One that has to be made for each reply."""
+
+    def for_reply(self) -> Exactly:
+        return Exactly(self.ids)
+
+
 def test_they_are_grammars() -> None:
     for grammar in (
         AfterMark(Exactly((1,)), CLOSE, VOCAB, (STOP,)),
@@ -48,6 +56,18 @@ def test_they_are_grammars() -> None:
     ):
         assert isinstance(grammar, Grammar) and isinstance(grammar.start(), GrammarState)
         assert grammar.start() is not grammar.start()
+
+
+def test_what_a_reply_needs_of_the_grammar_within_is_made_beforehand() -> None:
+    inner = Costly((1,))
+    rules: list[Any] = [AfterMark(inner, CLOSE, VOCAB, (STOP,)), WithinMarks(inner, OPEN, CLOSE, VOCAB)]
+    for rule in rules:
+        made: Any = for_reply(rule)
+        assert type(made) is type(rule) and type(made.grammar) is Exactly
+    budget: Any = for_reply(ThinkingBudget(3, OPEN, CLOSE, VOCAB, rest=inner))
+    assert type(budget.rest) is Exactly and budget.budget == 3
+    free = ThinkingBudget(3, OPEN, CLOSE, VOCAB)
+    assert for_reply(free) == free
 
 
 def test_after_a_mark_the_grammar_binds_and_before_it_the_reply_cannot_end() -> None:

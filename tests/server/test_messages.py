@@ -136,6 +136,18 @@ def test_a_call_that_breaks_off_holds_what_is_whole_of_it(client: Anthropic, say
     )
 
 
+def test_arguments_that_json_could_not_carry_are_mended(app: FastAPI, says: Says) -> None:
+    call = ToolCall("call_0", "weather", '{"place": "lake \\ud83d", "days": [1e999, 2]}')
+    says.chat(Message.assistant("", tool_calls=[call]))
+    [block] = said(app, tools=[WEATHER]).content
+    assert block.input == {"place": "lake \ufffd", "days": [None, 2]}
+    assert stream(app, tools=[WEATHER])[-1]["type"] == "message_stop"
+    broken = {"tools": [WEATHER], "max_tokens": len(says.replies[0]) - 6}
+    message = said(app, **broken)
+    assert message.stop_reason == "max_tokens" and message.content[0].input.keys() <= {"place", "days"}
+    assert stream(app, **broken)[-1]["type"] == "message_stop"
+
+
 def strip(message: Any) -> dict[str, Any]:
     wire: dict[str, Any] = message.to_dict()
     for block in wire["content"]:

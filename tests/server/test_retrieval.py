@@ -293,6 +293,23 @@ def test_a_long_request_lets_a_short_one_in_and_ends_when_it_is_left() -> None:
     asyncio.run(main())
 
 
+def test_each_batch_is_paid_for_also_by_who_leaves() -> None:
+    async def main() -> None:
+        model, library = held()
+        charged: list[int] = []
+        left = asyncio.create_task(model.embed(["x" * 100] * 100, charge=charged.append))
+        await asyncio.to_thread(until, lambda: library.batches)
+        left.cancel()
+        await asyncio.wait((left,))
+        assert charged == [32 * 100]
+        library.going.set()
+        await model.embed(["x" * 100] * 100, charge=charged.append)
+        assert sum(charged) == 132 * 100
+        model.close()
+
+    asyncio.run(main())
+
+
 def test_closed_it_ends_its_batch_and_takes_no_more() -> None:
     async def main() -> None:
         model, library = held()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -218,6 +218,28 @@ def test_the_first_failure_of_merged_streams_ends_all() -> None:
     with pytest.raises(RequestError, match="no"):
         run(collect(merge([counting(10**6, log, "a"), fails()], at_once=2)))
     assert log == ["a"]
+
+
+def test_no_stream_is_taken_before_there_is_a_place_for_it() -> None:
+    taken: list[int] = []
+    log: list[str] = []
+
+    async def fails() -> AsyncGenerator[int, None]:
+        for wrong in ("no",):
+            raise RequestError(wrong)
+        yield 0
+
+    def streams(begun: Callable[[], AsyncGenerator[int, None]]) -> Iterator[AsyncGenerator[int, None]]:
+        for index in range(9):
+            taken.append(index)
+            yield begun()
+
+    with pytest.raises(RequestError, match="no"):
+        run(collect(merge(streams(fails), at_once=4)))
+    assert taken == [0, 1, 2, 3]
+    taken.clear()
+    assert len(run(collect(merge(streams(lambda: counting(2, log, "a")), at_once=4)))) == 18
+    assert taken == list(range(9)) and len(log) == 9
 
 
 def test_leaving_merged_streams_closes_them() -> None:

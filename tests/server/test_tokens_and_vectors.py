@@ -12,6 +12,7 @@ from liaoliao.errors import UsageError
 from liaoliao.messages import Message, Tool
 from liaoliao.server.app import create_app
 from liaoliao.server.openai_shapes import EmbeddingList, ModelList, TokenList
+from liaoliao.server.routes.tokens import MAX_SIZE
 from liaoliao.server.served import ServedModel
 from liaoliao.server.settings import Settings
 from liaoliao.text.tokenizer import Tokenizer
@@ -118,6 +119,12 @@ def test_tokens_of_a_conversation_are_what_a_chat_sends(app: FastAPI, served: Se
     assert tokenize(app, messages=messages, continue_final_message=True) == served.template.prompt(
         talk, continue_final=True
     )
+
+
+def test_messages_are_bounded_as_a_text_is(app: FastAPI) -> None:
+    half = {"role": "user", "content": "x" * (MAX_SIZE // 2 + 1)}
+    response = ask(app, "/tokenize", method="POST", json={"messages": [half, half]})
+    assert response.status_code == 400 and failure(response)["param"] == "messages"
 
 
 def test_what_lm_evaluation_harness_asks_of_a_tokenizer(app: FastAPI, tokenizer: Tokenizer) -> None:

@@ -164,6 +164,18 @@ def test_a_flood_is_overload_and_counted() -> None:
     asyncio.run(main())
 
 
+def test_an_answer_that_has_begun_goes_on_however_many_wait() -> None:
+    async def main() -> None:
+        async with pair(delay_s=0.003) as (_, engine, _llm):
+            request = Request((1, 2, 3), SamplingParams(max_tokens=10, temperature=0.0))
+            tasks = [asyncio.create_task(collect(engine, request)) for _ in range(6)]
+            await asyncio.sleep(0)
+            assert len(await collect(engine, replace(request, begun=True))) == 10
+            await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+
+
 def test_leaving_a_stream_leaves_vllms() -> None:
     async def main() -> None:
         async with pair(delay_s=0.003) as (_, engine, llm):

@@ -97,6 +97,26 @@ def test_arguments_are_kept_word_for_word_in_the_templates_layout() -> None:
     assert read_call('{"arguments":{"a":"é"},"name":"f"}') == ("f", '{"a": "é"}')
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "f", "arguments": {"x": NaN}}',
+        '{"name":"f","arguments":{"x":[-Infinity]}}',
+        '{"arguments": {"x": 1e999}, "name": "f"}',  # laid out anew, it would be Infinity
+        '{"arguments": {"a": "\\udfff"}, "name": "f"}',  # and this half a character
+        '{"name": "\\ud800", "arguments": {}}',
+    ],
+)
+def test_what_could_not_be_sent_on_as_json_is_no_call(text: str) -> None:
+    call, _ = _told(text, [5, 30])
+    assert read_call(text) is None and call.whole() is None
+
+
+def test_escapes_and_numbers_stay_as_they_were_written() -> None:
+    arguments = '{"a": "\\ud800", "x": 1e999}'  # odd, but JSON
+    assert read_call(f'{{"name": "f", "arguments": {arguments}}}') == ("f", arguments)
+
+
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)

@@ -17,8 +17,9 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from liaoliao.engine.engine import Engine, EngineStats
-from liaoliao.engine.request import Request, TokenEvent
+from liaoliao.engine.request import Request, TokenEvent, for_reply
 from liaoliao.engine.runner import Runner
 from liaoliao.errors import LiaoError, OverloadedError, RequestError
 from liaoliao.model.transformer import Transformer
@@ -58,6 +59,7 @@ class AsyncEngine:
         self._accepting, self._closing = True, False
         self._streams: dict[int, _Stream] = {}  # by request id; the thread's own
         self._reply_s = 1.0  # how long a reply takes, from its first token on
+        self._compiling = ThreadPoolExecutor(1, thread_name_prefix="liaoliao-grammars")  # of one core at most
         self._thread = threading.Thread(target=self._work, name="liaoliao-engine", daemon=True)
         self._thread.start()
 
@@ -84,11 +86,16 @@ class AsyncEngine:
         """The events of one reply as they come. Closing the generator frees what the request holds before the next
         step.
 
-        Raises ContextLengthError or RequestError for a bad request and OverloadedError while too many wait, all before
-        the first event; and what the model raised if it fails in mid-reply.
+        Raises ContextLengthError or RequestError for a bad request and OverloadedError while too many wait (unless the
+        request has `begun`), all before the first event; and what the model raised if it fails in mid-reply.
         """
         self._engine.check(request)
-        stream = _Stream(request, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        if request.grammar is not None:  # compiled in a step, it would hold up everybody
+            self._check_room(begun=request.begun)
+            made = await loop.run_in_executor(self._compiling, for_reply, request.grammar)
+            request = replace(request, grammar=made)
+        stream = _Stream(request, loop)
         self._open(stream)
         try:
             while True:
@@ -128,7 +135,9 @@ class AsyncEngine:
         await self._call(partial(self._engine.update_weights, model, version))
 
     async def drain(self, timeout_s: float) -> bool:
-        """Take no more requests and wait for those there are; whether all have finished within `timeout_s`."""
+        """Take no more requests, but for those that have `begun`, and wait for those there are; whether all have finished
+        within `timeout_s`.
+        """
         with self._wake:
             self._accepting = False
         deadline = time.monotonic() + timeout_s
@@ -147,7 +156,7 @@ class AsyncEngine:
 
     def _open(self, stream: "_Stream") -> None:
         with self._wake:
-            self._check_room()
+            self._check_room(begun=stream.request.begun)
             self._num_open += 1
             self._orders.append(partial(self._add, stream))
             self._wake.notify()
@@ -215,9 +224,12 @@ class AsyncEngine:
             self._wake.notify()
         return await asyncio.wrap_future(future)
 
-    def _check_room(self) -> None:
-        if not self._accepting:
+    def _check_room(self, *, begun: bool = False) -> None:
+        """An answer that has begun is let go on, however many wait, and while the others are let finish, too."""
+        if self._closing or not (self._accepting or begun):
             raise OverloadedError("the engine is shutting down", retry_after_s=_CLOSING_RETRY_S)
+        if begun:
+            return
         num_waiting, max_running = self._num_open - self._engine.max_running, self._engine.max_running
         if num_waiting >= self.max_waiting:
             half_of_the_queue_s = self._reply_s * self.max_waiting / max_running / 2

@@ -162,8 +162,8 @@ class Engine:
 
     @property
     def idle(self) -> bool:
-        """Whether no request is waiting or running."""
-        return not self._live
+        """Whether no request is waiting or running, and no event is owed to `step`."""
+        return not (self._live or self._unclaimed)
 
     # ------------------------------------------------------------ whole replies
 
@@ -281,7 +281,7 @@ class Engine:
             lane.scheduler.check_integrity()
         held = [s.id for lane in self._lanes for s in (*lane.scheduler.running, *lane.scheduler.waiting)]
         assert sorted(held) == sorted(self._live)
-        if self.idle:
+        if not self._live:
             assert len(self._lanes) == 1
             assert self._lanes[0].pool.num_free == self._lanes[0].pool.num_blocks
 

@@ -65,13 +65,11 @@ class GrammarCompiler:
         """JSON that satisfies a schema (draft 2020-12; the keywords that `engine.schema` lists)."""
         return self._compile("start: @value", {"value": _with_layout(schema, _FREE_LAYOUT, "schema")})
 
-    def tool_call(
-        self, tools: Sequence[Tool], *, name: str | None = None, tagged: bool = True, parallel: bool = True
-    ) -> Grammar:
+    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None, parallel: bool = True) -> Grammar:
         """Calls of `tools` in the layout of the chat template, with arguments that satisfy their parameters.
 
         A call of the tool `name` and nothing else; or, without a name, one or more calls of any (exactly one if
-        not `parallel`). Not `tagged` is for vocabularies without <tool_call>: one call as bare JSON.
+        not `parallel`).
         """
         chosen = [tool for tool in tools if name in (None, tool.name)]
         if not chosen:
@@ -79,7 +77,7 @@ class GrammarCompiler:
             raise RequestError(
                 f"there is no tool {name!r}; the tools are: {known}" if name else "there are no tools"
             )
-        start = self._tagged(repeat=parallel and name is None) if tagged else "start: call"
+        start = self._tagged(repeat=parallel and name is None)
         heads = [_quoted(_call_head(tool.name)) for tool in chosen]
         calls = " | ".join(f"{head} @arguments_{i} {_quoted('}')}" for i, head in enumerate(heads))
         arguments = {f"arguments_{i}": _arguments(tool) for i, tool in enumerate(chosen)}
@@ -118,11 +116,24 @@ class _Compiled:
         self._ready = [first]
 
     def start(self) -> "_MatcherState":
+        return self.for_reply().start()
+
+    def for_reply(self) -> "_OfOneReply":
         try:
             matcher = self._ready.pop()
         except IndexError:
             matcher = self._compile()
-        return _MatcherState(matcher, self._stop_ids, self._vocab_size)
+        return _OfOneReply(matcher, self._stop_ids, self._vocab_size)
+
+
+class _OfOneReply:
+    """The matcher of one reply, of which every start takes a copy: copies share the tables of its lexer."""
+
+    def __init__(self, matcher: LLMatcher, stop_ids: Sequence[int], vocab_size: int) -> None:
+        self._matcher, self._stop_ids, self._vocab_size = matcher, stop_ids, vocab_size
+
+    def start(self) -> "_MatcherState":
+        return _MatcherState(self._matcher.deep_copy(), self._stop_ids, self._vocab_size)
 
 
 class _MatcherState:

@@ -1,7 +1,7 @@
 """Given tokens with their logprobs, and the likeliest tokens in their places: what `echo` with logprobs shows.
 
-rank((5, 6), [logits after 5], num_top=1)
-    ->  [TokenEvent(5, 0.0), TokenEvent(6, -3.1, top_logprobs=((9, -0.2),))]
+rank_pieces((5, 6), [logits after 5], num_top=1)
+    ->  [TokenEvent(5, 0.0)], [TokenEvent(6, -3.1, top_logprobs=((9, -0.2),))]
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,19 +13,15 @@ from torch import Tensor
 from liaoliao.engine.request import TokenEvent
 
 
-def rank(token_ids: Sequence[int], logits: Iterable[Float[Tensor, "N V"]], num_top: int) -> list[TokenEvent]:
-    """The tokens of a text as events. `logits` come in pieces, a row after each token but the last.
+def rank_pieces(
+    token_ids: Sequence[int], logits: Iterable[Float[Tensor, "N V"]], num_top: int
+) -> Iterator[list[TokenEvent]]:
+    """The tokens of a text as events, a piece for each piece of logits, the first token alone. `logits` hold a row after
+    each token but the last.
 
     A token's logprob and its place among the alternatives come from one calculation, so that the likeliest token
     has exactly the logprob of the first alternative.
     """
-    return [event for events in rank_pieces(token_ids, logits, num_top) for event in events]
-
-
-def rank_pieces(
-    token_ids: Sequence[int], logits: Iterable[Float[Tensor, "N V"]], num_top: int
-) -> Iterator[list[TokenEvent]]:
-    """The same, a piece of events for each piece of logits, the first token alone."""
     if token_ids:
         yield [TokenEvent(token_ids[0], 0.0)]
     done = 1

@@ -45,6 +45,21 @@ class Grammar(Protocol):
         """The state before the first token."""
 
 
+@runtime_checkable
+class CompiledGrammar(Grammar, Protocol):
+    """A grammar that takes time to make. What `for_reply` gives belongs to one reply, which may start it as often as it
+    likes (for each of its calls, or after it was interrupted) at no cost.
+    """
+
+    def for_reply(self) -> Grammar:
+        """Takes as long as compiling: it is not for the thread that steps the engine."""
+
+
+def for_reply(grammar: Grammar) -> Grammar:
+    """The grammar with all made beforehand that one reply needs of it. It may take a second."""
+    return grammar.for_reply() if isinstance(grammar, CompiledGrammar) else grammar
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How to choose tokens. The defaults sample the model's own distribution until it stops or its context is
@@ -121,11 +136,14 @@ def _number(name: str, value: object, low: float, high: float, *, above: bool = 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt and how to go on from it; with a grammar, the reply is one of its texts."""
+    """A prompt and how to go on from it; with a grammar, the reply is one of its texts. `begun`: a part of the same answer
+    was given already, so it is taken however many wait.
+    """
 
     token_ids: tuple[int, ...]
     params: SamplingParams = SamplingParams()
     grammar: Grammar | None = None
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

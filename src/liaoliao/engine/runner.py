@@ -32,6 +32,7 @@ from liaoliao.model.transformer import Transformer
 
 BATCH_TOKENS = 4096  # of texts to score or embed, padded, at a time
 PIECE_BYTES = 2**26  # of a text's logits at a time
+SPAN_TOKENS = 256  # of a text that is read in pieces; a shorter one is read in one pass
 FULL_CONTEXTS = 64  # more memory than for so many helps nobody
 _UNKNOWN_MEMORY = 4 * 2**30  # taken to be free where the system does not say
 
@@ -125,14 +126,15 @@ class TorchRunner:
     @torch.inference_mode()
     def text_logits(self, token_ids: Sequence[int]) -> Iterator[Float[Tensor, "N V"]]:
         """See Runner."""
-        hidden = self.model.hidden(torch.tensor([token_ids], device=self.device))[0]  # (T, D)
-        for piece in torch.split(hidden, max(1, PIECE_BYTES // (4 * self.vocab_size))):
-            yield self.model.logits(piece).float()
+        for hidden in self._hidden_spans(token_ids):
+            for piece in torch.split(hidden, max(1, PIECE_BYTES // (4 * self.vocab_size))):
+                yield self.model.logits(piece).float()
 
     @torch.inference_mode()
     def text_hidden(self, token_ids: Sequence[int]) -> Iterator[Float[Tensor, "N D"]]:
-        """See Runner. One piece: PyTorch's pass over a text is not cut."""
-        yield self.model.hidden(torch.tensor([token_ids], device=self.device))[0].float()
+        """See Runner."""
+        for hidden in self._hidden_spans(token_ids):
+            yield hidden.float()
 
     @torch.inference_mode()
     def embed(self, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B D"]:
@@ -145,6 +147,21 @@ class TorchRunner:
             for i, states in zip(rows, hidden, strict=True):
                 means[i] = states[: len(batch[i])].mean(0)
         return means
+
+    def _hidden_spans(self, token_ids: Sequence[int]) -> Iterator[Float[Tensor, "N D"]]:
+        """The hidden states of a text, SPAN_TOKENS at a time, through a memory of its own: one pass over a long text would
+        hold up all others until its end.
+        """
+        if len(token_ids) <= SPAN_TOKENS:
+            yield self.model.hidden(torch.tensor([token_ids], device=self.device))[0]
+            return
+        blocks = range(-(-len(token_ids) // BLOCK_SIZE))
+        cache = PagedCache(self.model.config, len(blocks), dtype=self._cache.keys.dtype, device=self.device)
+        for start in range(0, len(token_ids), SPAN_TOKENS):
+            span = token_ids[start : start + SPAN_TOKENS]
+            view = cache.view([Span(blocks, start, len(span))])
+            columns = [*span, *itertools.repeat(0, view.positions.shape[1] - len(span))]
+            yield self.model.hidden(torch.tensor([columns], device=self.device), cache=view)[0, : len(span)]
 
     def _score_rows(self, rows: Sequence[Sequence[int]]) -> Iterator[list[float]]:
         token_ids = _padded(rows, self.device)  # (B, T)

@@ -10,7 +10,9 @@ A message is a list of blocks, in the order in which the model said them: thinki
 """
 
 import json
-from typing import Any, TypeAlias
+import math
+import re
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from pydantic_core import from_json
@@ -18,25 +20,32 @@ from pydantic_core import from_json
 from liaoliao.server.reply import ReplyDone, ReplyEvent, ReplyReasoning, ReplyText, ReplyToolCall, Usage
 
 Wire: TypeAlias = dict[str, Any]
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 class MessageWriter:
-    """Folds the events of one reply into `message`, and tells each step as stream events.
+    """Tells each step of one reply as stream events, and all of it as a `message`.
 
     `num_prompt` is the number of tokens that were read, `max_tokens` of those that might be made.
     """
 
     def __init__(self, model: str, *, num_prompt: int, max_tokens: int) -> None:
-        self.message: Wire = {
+        self._message: Wire = {
             "id": f"msg_{uuid4().hex}", "type": "message", "role": "assistant", "model": model, "content": [],
             "stop_reason": None, "stop_sequence": None, "usage": usage_wire(Usage(num_prompt, 0)),
         }  # fmt: skip
         self._max_tokens = max_tokens
         self._block: _Block | None = None
+        self._said: list[_Block] = []  # the blocks before
+
+    @property
+    def message(self) -> Wire:
+        """The message so far, but for the block that is being said."""
+        return {**self._message, "content": [block.wire() for block in self._said]}
 
     def begin(self) -> list[Wire]:
         """The event before anything is said."""
-        return [{"type": "message_start", "message": {**self.message, "content": []}}]
+        return [{"type": "message_start", "message": {**self._message, "content": []}}]
 
     def feed(self, event: ReplyEvent) -> list[Wire]:
         """The events that tell of one step of the reply."""
@@ -56,7 +65,7 @@ class MessageWriter:
         told: list[Wire] = []
         if self._block is None or self._block.opening != opening:
             told = self._leave()
-            self._block = _Block(opening, index=len(self.message["content"]))
+            self._block = _Block(opening, index=len(self._said))
             told.append(self._block.event("start", content_block=opening))
             told += [{"type": "ping"}] if self._block.index == 0 else []
         if words:
@@ -67,14 +76,14 @@ class MessageWriter:
         if self._block is None:
             return []
         block, self._block = self._block, None
-        self.message["content"].append(block.wire())
+        self._said.append(block)
         return [block.event("stop")]
 
     def _finish(self, done: ReplyDone) -> list[Wire]:
         told = self._leave()
         end = {"stop_reason": self._stop_reason(done), "stop_sequence": done.stop_string}
         usage = usage_wire(done.usage)
-        self.message |= {**end, "usage": usage}
+        self._message |= {**end, "usage": usage}
         return [*told, {"type": "message_delta", "delta": end, "usage": usage}, {"type": "message_stop"}]
 
     def _stop_reason(self, done: ReplyDone) -> str:
@@ -115,11 +124,33 @@ class _Block:
 
 
 def _input(arguments: str) -> Any:
-    """The arguments as a value; of a call that broke off, what is whole of them, as the SDK reads them."""
+    """The arguments as a value; of a call that broke off, what is whole of them, as the SDK reads them. What can be written
+    in JSON but not sent, half a surrogate pair or a number beyond any size, is replaced.
+    """
+    try:
+        return _sendable(_read(arguments))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _read(arguments: str) -> Any:
     try:
         return json.loads(arguments or "{}")
     except ValueError:
         return from_json(arguments, allow_partial=True)
+
+
+def _sendable(value: Any) -> Any:
+    match value:
+        case str():
+            return _HALF_PAIR.sub("\ufffd", value)
+        case float() if not math.isfinite(value):
+            return None
+        case list():
+            return [_sendable(item) for item in value]
+        case dict():
+            return {_sendable(name): _sendable(item) for name, item in value.items()}
+    return value
 
 
 def usage_wire(usage: Usage) -> Wire:

@@ -32,6 +32,7 @@ class TextJob:
     params: SamplingParams = _DEFAULT_PARAMS
     stop: tuple[str, ...] = ()
     logprobs: bool = False
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,19 @@ TextEvent: TypeAlias = ReplyText | TextDone
 
 
 async def complete(
-    served: ServedModel, job: TextJob, *, charge: Charge = free_of_charge
+    served: ServedModel, job: TextJob, *, charge: Charge = free_of_charge, prompt_paid: bool = False
 ) -> AsyncGenerator[TextEvent, None]:
-    """The events of one continuation; closing the generator frees the engine's slot. Raises as `reply` does."""
+    """The events of one continuation; closing the generator frees the engine's slot. Raises as `reply` does.
+
+    `charge` is told of the prompt with the first token, unless it is paid.
+    """
     ends = () if job.params.ignore_eos else end_ids(served)
     params = replace(job.params, stop_token_ids=(*job.params.stop_token_ids, *ends))
     writer = _Writer(served, job, params.stop_token_ids)
-    async with aclosing(served.engine.stream(Request(job.token_ids, params))) as events:
+    request = Request(job.token_ids, params, begun=job.begun)
+    async with aclosing(served.engine.stream(request)) as events:
         async for event in events:
-            charge(1 if writer.num_made else 1 + len(job.token_ids))
+            charge(1 if writer.num_made or prompt_paid else 1 + len(job.token_ids))
             for out in writer.feed(event):
                 yield out
             if writer.over:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool
 
-from liaoliao.engine.request import Grammar, GrammarState, SamplingParams
+from liaoliao.engine.request import Grammar, GrammarState, SamplingParams, for_reply
 
 _BAN = -100.0  # added to a logit: no model makes up for that
 
@@ -37,6 +37,10 @@ class AfterMark:
     def start(self) -> "_AfterMarkState":
         """The state before the first token."""
         return _AfterMarkState(self)
+
+    def for_reply(self) -> "AfterMark":
+        """See CompiledGrammar."""
+        return replace(self, grammar=for_reply(self.grammar))
 
 
 class _AfterMarkState:
@@ -77,6 +81,10 @@ class WithinMarks:
         """The state before the first token."""
         return _WithinMarksState(self)
 
+    def for_reply(self) -> "WithinMarks":
+        """See CompiledGrammar."""
+        return replace(self, grammar=for_reply(self.grammar))
+
 
 class _WithinMarksState:
     done = False  # the model ends its reply itself
@@ -114,6 +122,10 @@ class ThinkingBudget:
     def start(self) -> "_ThinkingBudgetState":
         """The state before the first token."""
         return _ThinkingBudgetState(self)
+
+    def for_reply(self) -> "ThinkingBudget":
+        """See CompiledGrammar."""
+        return replace(self, rest=for_reply(self.rest) if self.rest is not None else None)
 
 
 class _ThinkingBudgetState:

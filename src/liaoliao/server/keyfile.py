@@ -3,16 +3,21 @@
     {"name": "anna", "salt": "…", "hash": "…", "requests_per_minute": 60, …}
 
 It holds no key, only hashes; even so only its owner may read it. It is replaced in one move, so a server that reads
-it at that moment sees the old file or the new.
+it at that moment sees the old file or the new; and two who change it at once take turns.
 """
 
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+if sys.platform != "win32":
+    import fcntl
 
 from liaoliao.config import from_json, to_json
 from liaoliao.errors import ConfigError, UsageError
@@ -49,25 +54,46 @@ def _record(file: Path, number: int, line: str) -> ApiKey:
 
 def add_key(file: Path, key: ApiKey) -> None:
     """Add a record; the file is made if there is none. Raises UsageError for a name that is in use."""
-    keys = read_keys(file) if file.exists() else ()
-    if any(old.name == key.name and not old.revoked for old in keys):
-        raise UsageError(f"there is a key called {key.name} already; revoke it first, or choose another name")
-    _write(file, (*keys, key))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _turn(file.parent):
+        keys = read_keys(file) if file.exists() else ()
+        if any(old.name == key.name and not old.revoked for old in keys):
+            raise UsageError(
+                f"there is a key called {key.name} already; revoke it first, or choose another name"
+            )
+        _write(file, (*keys, key))
 
 
 def revoke_key(file: Path, name: str) -> None:
     """Mark the good key of this name as good no longer. Raises UsageError where there is none."""
-    keys = read_keys(file)
-    good = [key.name for key in keys if not key.revoked]
-    if name not in good:
-        raise UsageError(f"{file} has no key called {name} in force; it has {', '.join(good) or 'none'}")
-    today = datetime.now(UTC).date().isoformat()
-    ended = {key: replace(key, revoked=today) for key in keys if key.name == name and not key.revoked}
-    _write(file, [ended.get(key, key) for key in keys])
+    with _turn(file.parent):
+        keys = read_keys(file)
+        good = [key.name for key in keys if not key.revoked]
+        if name not in good:
+            raise UsageError(f"{file} has no key called {name} in force; it has {', '.join(good) or 'none'}")
+        today = datetime.now(UTC).date().isoformat()
+        ended = {key: replace(key, revoked=today) for key in keys if key.name == name and not key.revoked}
+        _write(file, [ended.get(key, key) for key in keys])
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Nobody else reads a file of the folder to change it meanwhile. The lock is on the folder, as the file itself is
+    replaced; where the system has no such lock, it goes without.
+    """
+    if sys.platform == "win32" or not folder.is_dir():
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network folders know no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _write(file: Path, keys: Sequence[ApiKey]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as out:

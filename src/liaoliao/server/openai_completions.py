@@ -18,10 +18,12 @@ from pydantic import Field
 from liaoliao.server.failures import ApiError
 from liaoliao.server.logprobs import spell
 from liaoliao.server.openai import MAX_CHOICES, Sampling, TokenId, Wire, only
-from liaoliao.server.served import ServedModel, refuse_hopeless
+from liaoliao.server.served import ServedModel, refuse_hopeless, refuse_unfit
 from liaoliao.text.tokenizer import Tokenizer
 
 _DEFAULT_MAX_TOKENS = 16
+MAX_MADE = 2048  # choices of one request, all prompts together
+MAX_ECHOED = 1 << 20  # tokens of prompts and their alternatives in one answer
 
 Texts: TypeAlias = Annotated[list[str], Field(min_length=1, max_length=2048, fail_fast=True)]
 Ids: TypeAlias = Annotated[list[TokenId], Field(min_length=1, max_length=1 << 20, fail_fast=True)]
@@ -75,6 +77,12 @@ class CompletionRequest(Sampling):
             raise ApiError(
                 "Invalid value for 'max_tokens': 0 makes sense with 'echo' alone", param="max_tokens"
             )
+        if num_prompts(self.prompt) * self.num_made > MAX_MADE:
+            param = "best_of" if self.best_of else "n"
+            raise ApiError(
+                f"Invalid value for '{param}': of all prompts together at most {MAX_MADE} choices can be made",
+                param=param,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,29 @@ def read_prompts(wire: PromptForms, served: ServedModel, *, parse_special: bool 
         _from_text(one, served, parse_special) if isinstance(one, str) else Prompt(tuple(one))
         for one in several
     ]
+
+
+def fitting_prompts(body: CompletionRequest, served: ServedModel) -> list[Prompt]:
+    """The prompts of a request, none of which will be refused later. Raises ApiError and other LiaoErrors.
+
+    May take long, as `read_prompts`.
+    """
+    prompts = read_prompts(body.prompt, served, parse_special=bool(body.parse_special))
+    for prompt in prompts:
+        refuse_unfit(served, prompt.token_ids, room=min(1, body.new_tokens))
+    num_echoed = sum(len(prompt.token_ids) for prompt in prompts) * body.num_made * (1 + (body.logprobs or 0))
+    if body.echo and num_echoed > MAX_ECHOED:
+        raise ApiError(
+            f"Invalid value for 'prompt': with what 'echo', 'logprobs' and 'n' ask for, {num_echoed} tokens would have to "
+            f"be told of prompts; at most {MAX_ECHOED} can be in one answer",
+            param="prompt",
+        )
+    return prompts
+
+
+def num_prompts(wire: PromptForms) -> int:
+    """How many prompts there are."""
+    return len(wire) if isinstance(wire, list) and not isinstance(wire[0], int) else 1
 
 
 def size_of_prompts(wire: PromptForms) -> int:

@@ -10,7 +10,7 @@ Calls of tools that the client declared come back as `ReplyToolCall`, while they
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
@@ -23,10 +23,11 @@ from liaoliao.server.body import off_loop
 from liaoliao.server.constrain import AfterMark, ThinkingBudget, barred
 from liaoliao.server.logprobs import Ledger
 from liaoliao.server.logprobs import TokenLogprob as TokenLogprob
-from liaoliao.server.served import Charge, ServedModel, free_of_charge, refuse_hopeless
+from liaoliao.server.served import Charge, ServedModel, free_of_charge, refuse_hopeless, refuse_unfit
 from liaoliao.text.parse import ReasoningDelta, TextDelta, ToolCallDelta, end_ids
 
 LARGE_CHARS: Final = 4000  # a text of this size takes milliseconds to tokenize
+LARGE_MESSAGES: Final = 50  # and so do so many messages, however short they are
 _DEFAULT_PARAMS = SamplingParams()
 
 OnToken: TypeAlias = Callable[[int], None]  # is told of a token id
@@ -44,6 +45,8 @@ class ChatJob:
 
     `opening`: the first tokens of the reply (see Turn), said as if the model had made them; they go with neither
     `grammar` nor `logprobs`, and count for neither `params.max_tokens` nor `max_thinking`.
+
+    `begun`: other answers to the same question were given already, so the engine takes this one however many wait.
     """
 
     messages: tuple[Message, ...]
@@ -58,6 +61,7 @@ class ChatJob:
     one_call: bool = False
     max_thinking: int | None = None
     opening: tuple[int, ...] = ()
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ async def reply(
     """The events of one reply. Closing the generator frees the engine's slot.
 
     `charge` is told of tokens as they are used (the prompt's with the first of the answer), so that a reply
-    which is left half way is paid for, too: `partial(spend, request)`. `on_token` is told of each token of the
+    which is left half way is paid for, too: `charge_of(request)`. `on_token` is told of each token of the
     reply before the events that it leads to: what becomes `ReplyDone.token_ids`, and the token that ends it.
 
     Before the first event it may raise RequestError, TemplateError, ContextLengthError (the job is wrong) or
@@ -154,11 +158,22 @@ def prompt_ids(served: ServedModel, job: ChatJob) -> list[int]:
     """The prompt of a job as the engine will read it, for those who count. Raises as `reply` does, but for
     OverloadedError and a prompt that is only a little too long.
     """
-    refuse_hopeless(served, _num_chars(job))
+    refuse_hopeless(served, num_chars(job.messages))
     options = _template_options(served, job)
     return served.template.prompt(
         list(job.messages), job.tools, continue_final=job.continue_final, options=options
     )
+
+
+def refuse_misfit(served: ServedModel, job: ChatJob) -> None:
+    """Raise what `reply` would raise for the prompt of a job: once, before several replies are made of it."""
+    refuse_unfit(served, prompt_ids(served, job))
+
+
+def is_large(job: ChatJob) -> bool:
+    """Whether its prompt takes so long to lay out that it must be done off the event loop."""
+    num_messages = len(job.messages)
+    return bool(job.tools) or num_messages > LARGE_MESSAGES or num_chars(job.messages) > LARGE_CHARS
 
 
 def turn_of(served: ServedModel, job: ChatJob) -> Turn:
@@ -196,9 +211,8 @@ class _Talk:
     def __init__(self, served: ServedModel, job: ChatJob, charge: Charge, on_token: OnToken) -> None:
         self.served, self.job, self.charge, self.on_token = served, job, charge, on_token
         _check_opening(served, job)
-        size = _num_chars(job)
-        refuse_hopeless(served, size)
-        self.large = size > LARGE_CHARS or bool(job.tools)
+        refuse_hopeless(served, num_chars(job.messages))
+        self.large = is_large(job)
         self.turn = turn_of(served, job)
         self.num_rounds = 0
         self._ledger = Ledger(served.tokenizer) if job.logprobs else None
@@ -230,7 +244,8 @@ class _Talk:
                 request.grammar, end, self.served.engine.vocab_size, request.params.stop_token_ids
             )
             request = replace(request, grammar=after)
-        return self._within_budget(request)
+        begun = self.job.begun or self._num_made > 0  # what was said already must not be in vain
+        return replace(self._within_budget(request), begun=begun)
 
     def _recite(self) -> None:
         num_said = len(self.turn.token_ids)
@@ -357,9 +372,9 @@ def _knows_thinking(served: ServedModel) -> bool:
     return "enable_thinking" in served.template.option_names
 
 
-def _num_chars(job: ChatJob) -> int:
+def num_chars(messages: Iterable[Message]) -> int:
     """Characters that have to be rendered, at least."""
-    return sum(_length(part) for message in job.messages for part in message.parts)
+    return sum(_length(part) for message in messages for part in message.parts)
 
 
 def _length(part: object) -> int:

@@ -57,9 +57,12 @@ class RetrievalModel:
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="liaoliao-retrieval")
 
-    async def embed(self, texts: Sequence[str]) -> tuple[Float[Tensor, "B D"], int]:
+    async def embed(
+        self, texts: Sequence[str], *, charge: Callable[[int], None] = lambda num_tokens: None
+    ) -> tuple[Float[Tensor, "B D"], int]:
         """The vector of each text, and how many tokens they have. Vectors that are to be compared by their angle have
-        length 1; those of a model made for another comparison are as they are.
+        length 1; those of a model made for another comparison are as they are. `charge` is told of the tokens of each batch
+        before it is read.
 
         Raises ContextLengthError for a text that is too long, RequestError for one in which the model finds nothing to
         read, and OverloadedError while too many requests wait, or once it is closed.
@@ -71,6 +74,7 @@ class RetrievalModel:
                 self._check(lengths)
             rows: dict[int, Tensor] = {}
             for batch in _batches(lengths):
+                charge(sum(lengths[index] for index in batch))
                 vectors = await self._call(self._vectors, [texts[index] for index in batch])
                 rows.update(zip(batch, vectors, strict=True))
         return torch.stack([rows[index] for index in range(len(texts))]), sum(lengths)

@@ -7,7 +7,8 @@ The engine is named by what the server asks of it (`ServedEngine`): the one in t
 answers alike (replicas, another backend).
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -23,6 +24,7 @@ from liaoliao.engine.engine import EngineStats
 from liaoliao.engine.grammar import GrammarCompiler
 from liaoliao.engine.load import OnProgress, RunnerDtype
 from liaoliao.engine.request import Grammar, Request, TokenEvent
+from liaoliao.errors import ContextLengthError, LiaoError, RequestError
 from liaoliao.messages import Tool
 from liaoliao.model.checkpoint import version_of
 from liaoliao.model.registry import list_models, resolve
@@ -51,7 +53,9 @@ class ServedEngine(Protocol):
         """Whether it would take a request now, if its queue is not full: not once it drains, was closed or has ended."""
 
     def stream(self, request: Request) -> AsyncGenerator[TokenEvent, None]:
-        """The events of one reply; closing the generator aborts it. OverloadedError when the queue is full."""
+        """The events of one reply; closing the generator aborts it. OverloadedError when the queue is full, unless the
+        request has `begun`.
+        """
 
     async def score(self, batch: Sequence[Sequence[int]]) -> list[list[float]]:
         """The logprob of every token given those before it; 0.0 for the first."""
@@ -82,7 +86,7 @@ class Grammars(Protocol):
     def json_schema(self, schema: Mapping[str, Any]) -> Grammar:
         """JSON of a schema; RequestError for one that cannot be followed."""
 
-    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None, tagged: bool = True) -> Grammar:
+    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None) -> Grammar:
         """Calls of these tools, or of the one with this name."""
 
 
@@ -182,6 +186,19 @@ def refuse_hopeless(served: ServedModel, num_chars: int) -> None:
         raise context_exceeded(f"at least {least}", served.max_length)
 
 
+def refuse_unfit(served: ServedModel, token_ids: Sequence[int], *, room: int = 1) -> None:
+    """Refuse a prompt as the engine would, once before anything is made of it: one that leaves no room for so many tokens
+    more, or has foreign ids. Raises ContextLengthError or RequestError.
+    """
+    num_tokens, max_length = len(token_ids), served.engine.max_length
+    if num_tokens + room > max_length:
+        told = f"the prompt has {num_tokens} tokens and the context holds {max_length}; shorten it"
+        raise ContextLengthError(told, num_tokens=num_tokens, max_length=max_length)
+    last = served.engine.vocab_size - 1
+    if token_ids and not 0 <= min(token_ids) <= max(token_ids) <= last:
+        raise RequestError(f"the text has a token id outside of the vocabulary (0 to {last})")
+
+
 def free_of_charge(num_tokens: int) -> None:
     """Where nobody counts."""
 
@@ -192,6 +209,14 @@ def charge_of(request: HttpRequest) -> Charge:
     return charge
 
 
-def spend(request: HttpRequest, num_tokens: int) -> None:
-    """Charge the caller's key with tokens."""
-    charge_of(request)(num_tokens)
+@contextmanager
+def paid_ahead(charge: Charge, num_tokens: int) -> Iterator[None]:
+    """Charge for work of which nothing is seen before its end: whoever leaves half way has had it done, too. What is
+    refused costs nothing.
+    """
+    charge(num_tokens)
+    try:
+        yield
+    except LiaoError:
+        charge(-num_tokens)
+        raise

@@ -9,9 +9,10 @@ work at once, and with it the engine's.
 """
 
 import asyncio
+import itertools
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
@@ -19,6 +20,7 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from liaoliao.server.failures import ApiError, as_api_error, envelope
+from liaoliao.server.written import dumped
 
 T = TypeVar("T")
 
@@ -32,10 +34,11 @@ Frames = AsyncGenerator[bytes, None]
 OnError = Callable[[ApiError], bytes]
 
 
-def encode(data: Mapping[str, Any], *, event: str | None = None) -> bytes:
-    """One frame, named where the protocol names its events."""
+def encode(data: Mapping[str, Any], *, event: str | None = None, in_pieces: bool = False) -> bytes:
+    """One frame, named where the protocol names its events. A large one is written `in_pieces`, see `written`."""
     name = f"event: {event}\n" if event else ""
-    return f"{name}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    text = dumped(data) if in_pieces else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"{name}data: {text}\n\n".encode()
 
 
 def error_frame(error: ApiError) -> bytes:
@@ -164,23 +167,26 @@ async def _cancel(future: asyncio.Future[Any]) -> None:
 
 
 async def merge(
-    streams: list[AsyncGenerator[T, None]], *, at_once: int
+    streams: Iterable[AsyncGenerator[T, None]], *, at_once: int
 ) -> AsyncGenerator[tuple[int, T], None]:
-    """Items of many streams as they come, each with the number of its stream; `at_once` of them run together.
+    """Items of many streams as they come, each with the number of its stream; `at_once` of them run together, and none is
+    taken before there is a place for it.
 
     The first failure ends all. Closing it closes all.
     """
     items: asyncio.Queue[tuple[int, T] | None] = asyncio.Queue()
-    free = asyncio.Semaphore(at_once)
+    waiting = enumerate(streams)
 
-    async def pump(index: int, stream: AsyncGenerator[T, None]) -> None:
-        async with free, aclosing(stream):
-            async for item in stream:
-                items.put_nowait((index, item))
+    async def pump(mine: tuple[int, AsyncGenerator[T, None]] | None) -> None:
+        while mine is not None:
+            index, stream = mine
+            async with aclosing(stream):
+                async for item in stream:
+                    items.put_nowait((index, item))
+            mine = next(waiting, None)
 
-    tasks: list[asyncio.Future[None]] = [
-        asyncio.ensure_future(pump(index, stream)) for index, stream in enumerate(streams)
-    ]
+    first = list(itertools.islice(waiting, at_once))
+    tasks: list[asyncio.Future[None]] = [asyncio.ensure_future(pump(mine)) for mine in first]
     everyone = asyncio.ensure_future(_all(tasks, items))
     try:
         while (item := await items.get()) is not None:

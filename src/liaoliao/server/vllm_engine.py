@@ -120,7 +120,7 @@ class NoGrammars:
         """Refused."""
         raise _cannot("response_format json_schema")
 
-    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None, tagged: bool = True) -> Grammar:
+    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None) -> Grammar:
         """Refused."""
         raise _cannot("forced or strict tool calls")
 
@@ -146,7 +146,7 @@ class VllmEngine:
         self._max_running, self._max_waiting = max_running, max_waiting
         self._ids = itertools.count()
         self._num_open = self._num_read = self._num_cached = self._num_made = 0
-        self._accepting = True
+        self._accepting, self._closed = True, False
 
     @property
     def max_length(self) -> int:
@@ -167,7 +167,7 @@ class VllmEngine:
         """The events of one reply. Closing the generator aborts it.
 
         Raises ContextLengthError or RequestError for a bad request, RequestError for one with a grammar, and
-        OverloadedError while too many wait.
+        OverloadedError while too many wait, unless the request has `begun`.
         """
         if request.grammar is not None:
             raise _cannot("grammars, nor bounds on thinking")
@@ -175,7 +175,7 @@ class VllmEngine:
             raise RequestError("the prompt is empty; it needs at least one token")
         self._check(request.token_ids)
         first = True
-        with self._counted():
+        with self._counted(begun=request.begun):
             async with aclosing(self._generate(request.token_ids, self._params(request))) as outputs:
                 async for output in outputs:
                     for event in _events(output, request.params.logprobs):
@@ -220,7 +220,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """Stop for good."""
-        self._accepting = False
+        self._accepting, self._closed = False, True
         self._llm.shutdown()
 
     # ------------------------------------------------------------ inside
@@ -278,10 +278,10 @@ class VllmEngine:
             )
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        if not self._accepting:
+    def _counted(self, *, begun: bool = False) -> Iterator[None]:
+        if self._closed or not (self._accepting or begun):
             raise OverloadedError("the engine is shutting down", retry_after_s=_RETRY_S)
-        if self._num_open >= self._max_running + self._max_waiting:
+        if self._num_open >= self._max_running + self._max_waiting and not begun:
             told = f"{self._num_open - self._max_running} requests are waiting; try again later"
             raise OverloadedError(told, retry_after_s=_RETRY_S)
         self._num_open += 1

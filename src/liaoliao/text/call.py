@@ -119,7 +119,8 @@ class _ObjectReader:
 
 
 def read_call(text: str) -> tuple[str, str] | None:
-    """Name and arguments of {"name": "...", "arguments": {...}}; None if the text is anything else.
+    """Name and arguments of {"name": "...", "arguments": {...}}; None if the text is anything else, or could not be sent on
+    as JSON in UTF-8.
 
     The arguments are word for word what stands there if the layout is the template's.
     """
@@ -130,15 +131,29 @@ def read_call(text: str) -> tuple[str, str] | None:
     name, arguments = call["name"], call["arguments"]
     if not (isinstance(name, str) and isinstance(arguments, dict)):
         return None
+    try:
+        written = _written(text, name, arguments)
+        f"{name}{written}".encode()  # half a surrogate pair cannot be
+    except (ValueError, RecursionError):
+        return None
+    return name, written
+
+
+def _written(text: str, name: str, arguments: dict[str, object]) -> str:
+    """The arguments of a call as they stand in its text, or laid out anew. ValueError for a number beyond any size."""
     head = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
     verbatim = text[len(head) : -1]
     if text.startswith(head) and _json(verbatim) == arguments:
-        return name, verbatim
-    return name, json.dumps(arguments, ensure_ascii=False)
+        return verbatim
+    return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
 
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

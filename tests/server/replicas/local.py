@@ -32,7 +32,7 @@ class Unused:
     def json_schema(self, schema: Mapping[str, Any]) -> Grammar:
         raise RequestError("no grammars here")
 
-    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None, tagged: bool = True) -> Grammar:
+    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None) -> Grammar:
         raise RequestError("no grammars here")
 
 

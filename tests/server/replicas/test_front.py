@@ -192,6 +192,7 @@ def test_a_full_one_passes_on_to_another_and_all_full_is_overload() -> None:
             with pytest.raises(OverloadedError) as caught:
                 await collect(front, Request(same, greedy(15)))
             assert "waiting" in str(caught.value) and caught.value.retry_after_s >= 1.0
+            assert len(await collect(front, Request(same, greedy(15), begun=True))) == 15
             for events in await asyncio.gather(*running):
                 assert ids_of(events) == replicas[0].runner.greedy(same, 15)
 

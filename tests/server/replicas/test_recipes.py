@@ -43,8 +43,13 @@ def same(left: list[Any], right: list[Any]) -> bool:
     [
         ("json_object", (), {}, '{"x": [1]}'),
         ("json_schema", (SCHEMA,), {}, '{"a": 12}'),
-        ("tool_call", ((TOOL,),), {"tagged": False}, '{"name": "add", "arguments": {"a": 5}}'),
-        ("tool_call", ([TOOL, Tool("b")],), {"name": "b", "tagged": False}, '{"name": "b", "arguments": {}}'),
+        ("tool_call", ((TOOL,),), {}, '<tool_call>\n{"name": "add", "arguments": {"a": 5}}\n</tool_call>'),
+        (
+            "tool_call",
+            ([TOOL, Tool("b")],),
+            {"name": "b"},
+            '<tool_call>\n{"name": "b", "arguments": {}}\n</tool_call>',
+        ),
     ],
 )
 def test_what_was_sent_is_made_again(
@@ -57,7 +62,7 @@ def test_what_was_sent_is_made_again(
 ) -> None:
     here = getattr(RecipeGrammars(compiler), method)(*args, **options)
     there = prepared(copy.deepcopy(here), compiler)
-    text_ids = tokenizer.encode(text)
+    text_ids = tokenizer.encode_marked(text)
     wanted = spoken(getattr(compiler, method)(*args, **options), text_ids)
     assert there is not None and same(spoken(there, text_ids), wanted)
     assert same(spoken(here, text_ids), wanted)  # and it runs where it was made

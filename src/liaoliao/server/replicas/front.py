@@ -110,7 +110,7 @@ class ReplicatedEngine:
         request, tried = _repeatable(request), _Tried()
         passed: list[TokenEvent] = []
         while not (passed and passed[-1].finish_reason):
-            index = self._choose(request.token_ids, tried)
+            index = self._choose(request.token_ids, tried, begun=request.begun)
             try:
                 with self._in_hand(index):
                     async with aclosing(self._reply(index, request)) as events:
@@ -178,9 +178,9 @@ class ReplicatedEngine:
 
     # ------------------------------------------------------------ one request
 
-    def _choose(self, token_ids: Sequence[int], tried: _Tried) -> int:
+    def _choose(self, token_ids: Sequence[int], tried: _Tried, *, begun: bool = False) -> int:
         """The replica to ask next. Raises OverloadedError where there is none."""
-        if not self._accepting:
+        if self._closed.is_set() or not (self._accepting or begun):
             raise OverloadedError("the engine is shutting down", retry_after_s=_RETRY_S)
         with self._lock:
             out = tried.lost | tried.full.keys()

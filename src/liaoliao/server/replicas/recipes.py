@@ -58,9 +58,9 @@ class RecipeGrammars:
         """JSON of a schema; RequestError for one that cannot be followed."""
         return self._recipe("json_schema", schema)
 
-    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None, tagged: bool = True) -> Grammar:
+    def tool_call(self, tools: Sequence[Tool], *, name: str | None = None) -> Grammar:
         """Calls of these tools, or of the one with this name."""
-        return self._recipe("tool_call", tuple(tools), name=name, tagged=tagged)
+        return self._recipe("tool_call", tuple(tools), name=name)
 
     def _recipe(self, method: Method, *args: Any, **options: Any) -> Recipe:
         made = Recipe(method, args, options).make(self._grammars)

@@ -60,7 +60,10 @@ class EngineReplica:
         yield ()
         self._num_streams += 1
         try:
-            ready = replace(request, grammar=prepared(request.grammar, self._grammars))
+            ready = request
+            if request.grammar is not None:  # compiled here and now, it would hold up all other streams
+                made = await asyncio.to_thread(prepared, request.grammar, self._grammars)
+                ready = replace(request, grammar=made)
             async with (
                 aclosing(self._engine.stream(ready)) as events,
                 aclosing(bundled(events, self._pause_s)) as bundles,

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from jaxtyping import Float
 from pydantic import Field
-from starlette.responses import JSONResponse
 from torch import Tensor
 
 from liaoliao.server.body import StrictRoute, off_loop
@@ -24,8 +23,9 @@ from liaoliao.server.openai_completions import IdLists, Ids, Prompts, Texts, rea
 from liaoliao.server.openai_shapes import FAILURES, EmbeddingList
 from liaoliao.server.reply import LARGE_CHARS
 from liaoliao.server.retrieval import RetrievalModel
-from liaoliao.server.served import ServedModel, pick, spend
+from liaoliao.server.served import Charge, ServedModel, charge_of, paid_ahead, pick
 from liaoliao.server.sse import finish
+from liaoliao.server.written import LARGE_VALUES, json_response
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=StrictRoute)
 
@@ -47,29 +47,40 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
     if isinstance(body.input, list) and "" in body.input:
         raise ApiError("Invalid value for 'input': a text is empty", param="input")
     retrieval: Mapping[str, RetrievalModel] = request.app.state.retrieval
+    charge = charge_of(request)
     if body.model in retrieval:
-        vectors, num_tokens = await finish(request, retrieval[body.model].embed(_texts(body)))
+        work = retrieval[body.model].embed(_texts(body), charge=charge)
     else:
-        vectors, num_tokens = await _pooled(body, request, pick(request, body.model))
+        work = _pooled(body, pick(request, body.model), charge)
+    vectors, num_tokens = await finish(request, work)
     _check_dimensions(body.dimensions, vectors.shape[-1])
-    spend(request, num_tokens)
+    large = vectors.numel() > LARGE_VALUES
+    return await off_loop(large, _response, body, vectors, num_tokens, in_pieces=large)
+
+
+def _response(
+    body: EmbeddingRequest, vectors: Float[Tensor, "B D"], num_tokens: int, *, in_pieces: bool
+) -> Response:
     data = [
         {"object": "embedding", "index": index, "embedding": vector}
         for index, vector in enumerate(_written(vectors, as_base64=body.encoding_format == "base64"))
     ]
     usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
-    return JSONResponse({"object": "list", "data": data, "model": body.model, "usage": usage})
+    told = {"object": "list", "data": data, "model": body.model, "usage": usage}
+    return json_response(told, in_pieces=in_pieces)
 
 
 async def _pooled(
-    body: EmbeddingRequest, request: Request, served: ServedModel
+    body: EmbeddingRequest, served: ServedModel, charge: Charge
 ) -> tuple[Float[Tensor, "B D"], int]:
     """The mean hidden states of a model that talks, each at length 1, and the tokens they are of."""
     large = size_of_prompts(body.input) > LARGE_CHARS
     texts = await off_loop(large, read_prompts, body.input, served, parse_special=bool(body.parse_special))
-    vectors = (await finish(request, served.engine.embed([text.token_ids for text in texts]))).float().cpu()
-    unit = vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    return unit, sum(len(text.token_ids) for text in texts)
+    ids = [text.token_ids for text in texts]
+    num_tokens = sum(map(len, ids))
+    with paid_ahead(charge, num_tokens):
+        vectors = (await served.engine.embed(ids)).float().cpu()
+    return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12), num_tokens
 
 
 def _texts(body: EmbeddingRequest) -> list[str]:
@@ -93,8 +104,7 @@ def _written(vectors: Float[Tensor, "B D"], *, as_base64: bool) -> list[Any]:
     """Each vector as numbers, or as base64 of little-endian float32."""
     if as_base64:
         return [base64.b64encode(row.numpy().astype("<f4").tobytes()).decode("ascii") for row in vectors]
-    rows: list[Any] = vectors.tolist()
-    return rows
+    return [row.tolist() for row in vectors]  # not all at once: that, too, is one call into C
 
 
 def _check_dimensions(wanted: int | None, own: int) -> None:

@@ -16,15 +16,16 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from liaoliao.messages import Tool
+from liaoliao.messages import Message, Tool
 from liaoliao.server.body import StrictRoute, off_loop
 from liaoliao.server.failures import ApiError
 from liaoliao.server.logprobs import token_name
 from liaoliao.server.openai import TokenId, Wire
 from liaoliao.server.openai_chat import ChatMessage, ToolDefinition, to_messages, to_tool
 from liaoliao.server.openai_shapes import FAILURES, Detokenized, TokenList
-from liaoliao.server.reply import LARGE_CHARS
+from liaoliao.server.reply import LARGE_CHARS, num_chars
 from liaoliao.server.served import ServedModel, pick
+from liaoliao.server.written import LARGE_VALUES, json_response
 
 MAX_SIZE = 1 << 20  # characters or tokens of one request
 router = APIRouter(tags=["tokens"], route_class=StrictRoute)
@@ -59,7 +60,7 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     if (body.prompt is None) == (body.messages is None):
         raise ApiError("Give either 'prompt' or 'messages'.", param="prompt")
     large = body.prompt is None or len(body.prompt) > LARGE_CHARS
-    return JSONResponse(await off_loop(large, _tokenized, body, served))
+    return await off_loop(large, _tokenized, body, served)
 
 
 @router.post("/detokenize", responses={200: {"model": Detokenized, "description": "The text"}, **FAILURES})
@@ -101,10 +102,11 @@ def _pick(request: Request, model: str | None) -> ServedModel:
     return pick(request, model)
 
 
-def _tokenized(body: TokenizeRequest, served: ServedModel) -> dict[str, Any]:
+def _tokenized(body: TokenizeRequest, served: ServedModel) -> Response:
     ids = _ids(body, served)
     names = [token_name(served.tokenizer.token_bytes(i)) for i in ids] if body.return_token_strs else None
-    return {"count": len(ids), "max_model_len": served.max_length, "tokens": ids, "token_strs": names}
+    told = {"count": len(ids), "max_model_len": served.max_length, "tokens": ids, "token_strs": names}
+    return json_response(told, in_pieces=len(ids) > LARGE_VALUES)
 
 
 def _ids(body: TokenizeRequest, served: ServedModel) -> list[int]:
@@ -113,7 +115,12 @@ def _ids(body: TokenizeRequest, served: ServedModel) -> list[int]:
         encode = tokenizer.encode if body.parse_special is False else tokenizer.encode_marked
         return [*(tokenizer.prefix_ids if body.add_special_tokens is not False else ()), *encode(body.prompt)]
     tools: list[Tool] = [to_tool(definition.function) for definition in body.tools or ()]
+    messages: list[Message] = list(to_messages(body.messages or ()))
+    if num_chars(messages) > MAX_SIZE:
+        raise ApiError(
+            f"Invalid value for 'messages': they have more than {MAX_SIZE} characters", param="messages"
+        )
     return served.template.prompt(
-        list(to_messages(body.messages or ())), tools,
+        messages, tools,
         continue_final=bool(body.continue_final_message), options=body.chat_template_kwargs or {},
     )  # fmt: skip
