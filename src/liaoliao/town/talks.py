@@ -97,15 +97,15 @@ MAKERS: _Makers = {
 }
 # how often each kind of conversation comes, beside the others
 WEIGHTS: Mapping[str, int] = {
-    "questions": 12,
-    "followups": 8,
+    "questions": 14,
+    "followups": 10,
     "switches": 4,
     "told": 7,
     "lost thread": 2,
-    "reading": 56,
-    "reading without answer": 12,
+    "reading": 48,
+    "reading without answer": 6,
     "unknown": 9,
-    "sums": 11,
+    "sums": 16,
     "look-ups": 4,
     "school": 4,
     "chat": 4,
