@@ -197,3 +197,36 @@ def test_a_wrong_override_says_what_is_wrong(override: str, wrong: str) -> None:
 def test_what_json_cannot_say_is_refused() -> None:
     with pytest.raises(ConfigError, match="a set cannot be written as JSON"):
         to_json(Recipe(4, note={1}))
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Two numbers that go together."""
+
+    first: int = 5
+    second: int = 5
+
+    def __post_init__(self) -> None:
+        if self.first + self.second != 10:
+            raise ConfigError(f"{self.first} and {self.second} are not ten")
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    halves: Halves = Halves()
+    depth: int = 4
+
+
+def test_only_the_outcome_of_all_changes_is_checked() -> None:
+    """In whatever order they come, flags and overrides, also inside a dataclass that was itself exchanged."""
+    assert apply_overrides(Halves(), ["first=3", "second=7"]) == Halves(3, 7)
+    assert apply_overrides(Halves(), ["second=8"], {"first": 2}) == Halves(2, 8)
+    assert apply_overrides(Halves(), ["first=3", "second=7", "first=5", "second=5"]) == Halves()
+    whole = apply_overrides(Whole(), ["halves.first=1", "depth=5", "halves.second=9"])
+    assert whole == Whole(Halves(1, 9), 5)
+    exchanged = apply_overrides(
+        Whole(), ['halves={"first": 4, "second": 6}', "halves.first=0", "halves.second=10"]
+    )
+    assert exchanged == Whole(Halves(0, 10))
+    with pytest.raises(ConfigError, match="3 and 5 are not ten"):
+        apply_overrides(Whole(), ["halves.first=3", "depth=5"])

@@ -26,6 +26,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 from liaoliao.errors import ConfigError
 
 T = TypeVar("T")
+_NO_CHANGES: Mapping[str, Any] = types.MappingProxyType({})
 
 
 def home() -> Path:
@@ -81,18 +82,20 @@ def load_json(cls: type[T], path: Path | str) -> T:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def apply_overrides(value: T, overrides: Iterable[str]) -> T:
-    """Change fields of a dataclass by texts such as "optim.lr=3e-4" or "data.files=a.jsonl,b.jsonl".
+def apply_overrides(value: T, overrides: Iterable[str], changes: Mapping[str, Any] = _NO_CHANGES) -> T:
+    """Change fields of a dataclass: first those of `changes`, then by texts such as "optim.lr=3e-4" or
+    "data.files=a.jsonl,b.jsonl". Only the outcome is checked: fields that go together may change one after the other.
 
     The text after "=" is read as the field's type says; "none" is None where None may stand. A tuple or list
     of strings or numbers is written with commas, anything deeper as JSON.
     """
+    draft = _Draft(value, dict(changes))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"{override!r}: write key=value, such as optim.lr=3e-4")
-        value = _replace(value, key.strip().split("."), text.strip(), where="")
-    return value
+        draft.change(key.strip().split("."), text.strip(), where="")
+    return cast(T, draft.made())
 
 
 # Reading JSON by type
@@ -201,19 +204,38 @@ def _is_bool_for_int(value: Any, choices: tuple[Any, ...]) -> bool:
 # Overrides
 
 
-def _replace(value: Any, keys: Sequence[str], text: str, where: str) -> Any:
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        raise ConfigError(
-            f"{where} has no fields (it is {value!r}), so {_dotted(where, keys[0])} cannot be set"
-        )
-    hints = _field_types(type(value))
-    key, *deeper = keys
-    if key not in hints:
-        raise ConfigError(_no_such_field(key, hints, where))
-    here = _dotted(where, key)
-    if deeper:
-        return dataclasses.replace(value, **{key: _replace(getattr(value, key), deeper, text, here)})
-    return dataclasses.replace(value, **{key: _read_text(hints[key], text, here)})
+@dataclasses.dataclass(slots=True)
+class _Draft:
+    """A dataclass, and what its fields are about to become: values, or drafts of dataclasses inside it."""
+
+    value: Any
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def change(self, keys: Sequence[str], text: str, where: str) -> None:
+        """Change one field, of this dataclass or of one inside it."""
+        if not dataclasses.is_dataclass(self.value) or isinstance(self.value, type):
+            raise ConfigError(
+                f"{where} has no fields (it is {self.value!r}), so {_dotted(where, keys[0])} cannot be set"
+            )
+        hints = _field_types(type(self.value))
+        key, *deeper = keys
+        if key not in hints:
+            raise ConfigError(_no_such_field(key, hints, where))
+        here = _dotted(where, key)
+        if not deeper:
+            self.changes[key] = _read_text(hints[key], text, here)
+            return
+        inner = self.changes.get(key, getattr(self.value, key))
+        inner = inner if isinstance(inner, _Draft) else _Draft(inner)
+        inner.change(deeper, text, here)
+        self.changes[key] = inner
+
+    def made(self) -> Any:
+        """The dataclass with its changes."""
+        if not self.changes:
+            return self.value
+        changes = {key: new.made() if isinstance(new, _Draft) else new for key, new in self.changes.items()}
+        return dataclasses.replace(self.value, **changes)
 
 
 def _read_text(kind: Any, text: str, where: str) -> Any:

@@ -6,7 +6,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from liaoliao.data.conversations import read_conversations, to_conversation
+from liaoliao.data.conversations import find_conversation, read_conversations, to_conversation
 from liaoliao.errors import DataError
 from liaoliao.messages import Conversation, Message, Tool, ToolCall
 
@@ -98,3 +98,13 @@ def test_what_is_wrong_is_said(tmp_path: Path, record: dict[str, Any], message: 
     path.write_text(json.dumps(SHAREGPT) + "\n" + json.dumps(record), encoding="utf-8")
     with pytest.raises(DataError, match=f"talk.jsonl, line 2: .*{message}"):
         list(read_conversations(path))
+
+
+def test_a_conversation_is_found_again_in_its_file(tmp_path: Path) -> None:
+    plain = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}
+    lines, whole = tmp_path / "a.jsonl", tmp_path / "b.json"
+    lines.write_text("\n".join(map(json.dumps, [plain, plain])), encoding="utf-8")
+    whole.write_text(json.dumps([plain, SHAREGPT]), encoding="utf-8")
+    assert find_conversation([lines, whole], TALK) == f"{whole}, record 2"
+    assert find_conversation([lines, whole], to_conversation(plain)) == f"{lines}, line 1"
+    assert find_conversation([lines], TALK) is None

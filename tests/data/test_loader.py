@@ -134,6 +134,23 @@ def test_weights_are_shares_of_tokens(shards: TokenShards, other: TokenShards) -
     assert share_of_second(items[:20]) == pytest.approx(0.25, abs=0.04)
 
 
+def test_an_example_longer_than_several_blocks_ends_nothing(tmp_path: Path) -> None:
+    """What it has taken beyond its share is owed by the blocks after it: more is added until something is drawn."""
+    long = shards_of(tmp_path / "long", [5000, *[20] * 40])
+    settings: dict[str, Any] = {"weights": (1,), "block_tokens": 300, "seed": 3}
+    straight = source(long, **settings)
+    items = [next(straight) for _ in range(60)]
+    assert all([tuple(batch.token_ids.shape) for batch in item] == [(4, 64)] * 2 for item in items)
+    counts = Counter(tokens(items))
+    assert set(counts) == set(range(long.meta.num_tokens))
+    for steps in range(0, 30, 3):
+        before = source(long, **settings)
+        list(islice(before, steps))
+        resumed = source(long, **settings)
+        resumed.load_state_dict(json.loads(json.dumps(before.state_dict())))
+        assert all(same(next(resumed), item) for item in items[steps : steps + 4])
+
+
 def test_phases_follow_each_other(shards: TokenShards, other: TokenShards) -> None:
     phases = (Phase(20, (1, 0)), Phase(10, (0, 1)), Phase(1, (1, 1)))
     items = list(islice(source([shards, other], phases=phases, block_tokens=4096), 60))

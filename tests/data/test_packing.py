@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from liaoliao.data.example import Example
-from liaoliao.data.packing import fill, pack
+from liaoliao.data.packing import fill, pack, windows
 from liaoliao.errors import DataError
 
 
@@ -103,3 +103,71 @@ def test_no_examples_no_rows() -> None:
 def test_a_row_of_one_token_is_refused() -> None:
     with pytest.raises(DataError, match="row_length is 1"):
         pack([1], 1)
+    with pytest.raises(DataError, match="row_length is 1"):
+        windows(Example([1, 2]), 1)
+
+
+# Windows of what is longer than a row
+
+
+talks = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=8)  # tokens of question and answer
+
+
+def talk_of(sizes: list[tuple[int, int]], weight: float = 1.0) -> Example:
+    """Token i is i; the answers are learned from."""
+    weights = [w for question, answer in sizes for w in [0.0] * question + [weight] * answer]
+    return Example(np.arange(len(weights)), weights)
+
+
+@given(talks, st.integers(2, 16), st.sampled_from([1.0, 0.5]))
+def test_windows_learn_every_token_once_and_behind_another(
+    sizes: list[tuple[int, int]], row_length: int, weight: float
+) -> None:
+    example = talk_of(sizes, weight)
+    found = windows(example, row_length)
+    if len(example) <= row_length:
+        assert found == [example]
+        return
+    seen: list[int] = []
+    for window in found:
+        first = int(window.token_ids[0])
+        assert np.array_equal(window.token_ids, np.arange(first, first + len(window)))
+        assert len(window) <= row_length and window.loss_weights[-1] == weight
+        assert first == 0 or window.loss_weights[0] == 0  # a first token cannot be learned
+        learned = window.token_ids[1:][window.loss_weights[1:] > 0]
+        assert (example.loss_weights[learned] == window.loss_weights[learned - first]).all()
+        seen += learned.tolist()
+    assert seen == [i for i, w in enumerate(example.loss_weights.tolist()) if i and w]
+
+
+@given(talks, st.integers(2, 16))
+def test_windows_part_no_answer_from_its_question_where_both_fit(
+    sizes: list[tuple[int, int]], row_length: int
+) -> None:
+    example = talk_of(sizes)
+    weights = [*example.loss_weights.tolist(), 0.0]
+    ends = [i + 1 for i in range(len(example)) if weights[i] and not weights[i + 1]]
+    found = windows(example, row_length)
+    for begin, end in zip([0, *ends], ends, strict=False):  # a question, and its answer up to `end`
+        if 1 < end <= begin + row_length:
+            spans = [(int(w.token_ids[0]), w.loss_weights) for w in found if w.token_ids[0] <= begin]
+            whole = example.loss_weights[begin:end]
+            assert any(np.array_equal(w[begin - first : end - first], whole) for first, w in spans)
+
+
+def test_windows_of_a_talk_and_of_an_answer_longer_than_a_row() -> None:
+    two = windows(talk_of([(2, 2), (1, 1), (3, 0)]), 4)
+    assert [window.token_ids.tolist() for window in two] == [[0, 1, 2, 3], [2, 3, 4, 5]]
+    assert [window.loss_weights.tolist() for window in two] == [[0, 0, 1, 1], [0, 0, 0, 1]]
+    long = windows(talk_of([(1, 7)]), 4)
+    assert [window.token_ids.tolist() for window in long] == [[0, 1], [1, 2, 3, 4], [4, 5, 6, 7]]
+    assert [window.loss_weights.tolist() for window in long] == [[0, 1], [0, 1, 1, 1], [0, 1, 1, 1]]
+    assert windows(talk_of([(9, 0)]), 4) == []
+
+
+def test_windows_keep_the_columns_and_leave_the_example_alone() -> None:
+    example = Example([1, 2, 3, 4], [0, 1, 0, 1], {"advantages": [0.0, 1.0, 2.0, 3.0]})
+    first, last = windows(example, 3)
+    assert first == Example([1, 2], [0, 1], {"advantages": [0.0, 1.0]})
+    assert last == Example([2, 3, 4], [0, 0, 1], {"advantages": [1.0, 2.0, 3.0]})
+    assert example.loss_weights.tolist() == [0, 1, 0, 1]

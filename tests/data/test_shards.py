@@ -106,6 +106,14 @@ def test_reading_refuses_what_is_damaged(tmp_path: Path) -> None:
     (folder / "tokens.bin").write_bytes(data[:-2] + b"\x07\x00")
     with pytest.raises(DataError, match="damaged; delete the folder"):
         TokenShards(folder).verify()
+    (folder / "tokens.bin").write_bytes(data)
+    TokenShards(folder).verify()
+    offsets = (folder / "offsets.bin").read_bytes()
+    for wrong in ([0, 9], [3, 0], [-3, 3]):
+        (folder / "offsets.bin").write_bytes(np.array(wrong, "<i8").tobytes())
+        with pytest.raises(DataError, match="damaged"):
+            TokenShards(folder).verify()
+    (folder / "offsets.bin").write_bytes(offsets)
     (folder / "tokens.bin").write_bytes(data[:-1])
     with pytest.raises(DataError, match=r"tokens\.bin: 5 bytes where meta.json promises 6"):
         TokenShards(folder)

@@ -158,6 +158,13 @@ def test_quotas_follow_the_weights_and_spill_over() -> None:
     assert Mixture(tuple(files_of(10, 20)), (0, 1)).quotas(1000) == (0, 20)
 
 
+def test_a_file_is_meant_by_its_name_with_or_without_the_folder_and_the_ending() -> None:
+    file = SourceFile(Path("data/chat/a.zh.jsonl.zst"), "chat", "chat/a.zh", "zh", 1)
+    matched = ("chat/*", "chat/a.zh", "*.zh.jsonl.zst", "a.*", "*")
+    assert all(file.matches(pattern) for pattern in matched)
+    assert not any(file.matches(pattern) for pattern in ("data/*", "a", "*.jsonl", "b.*"))
+
+
 def test_a_mixture_refuses_what_cannot_be_meant() -> None:
     with pytest.raises(DataError, match=r"no file is called like 'zh\*'; there are part/0"):
         Mixture.by_size(files_of(1), {"zh*": 2})

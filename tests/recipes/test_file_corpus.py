@@ -1,13 +1,14 @@
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from liaoliao.errors import DataError
 from liaoliao.recipes.corpus import Corpus
-from liaoliao.recipes.file_corpus import file_corpus, said, sample_files, usable_files
-from tests.recipes.tiny import write_chats, write_texts
+from liaoliao.recipes.file_corpus import file_corpus, said, sample_files, usable_files, wanted_files
+from tests.recipes.tiny import UNRENDERABLE, write_chats, write_texts
 
 
 def all_said(corpus: Corpus, name: str) -> list[str]:
@@ -78,3 +79,50 @@ def test_said_is_a_line_a_message(tmp_path: Path) -> None:
     text = said(sampled["en"].talks[0])
     assert text.startswith("Where is ")
     assert text.count("\n") == 1
+
+
+def test_a_conversation_that_cannot_be_rendered_is_named_by_its_line(tmp_path: Path) -> None:
+    path = write_chats(tmp_path, num=15)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[10] = json.dumps(UNRENDERABLE)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match=r"chats\.jsonl, line 11: the arguments of the tool call f"):
+        file_corpus(tmp_path / "out", [path], num_tokens=None, vocab_size=300, seed=0)
+
+
+def test_talk_longer_than_a_row_is_learned_within_rows(tmp_path: Path) -> None:
+    """The answers' tokens are all there, each once; what is read whole is as it was."""
+    lines: list[str] = []
+    paths = [write_chats(tmp_path)]
+    whole = file_corpus(tmp_path / "whole", paths, num_tokens=None, vocab_size=300, seed=0)
+    cut = file_corpus(
+        tmp_path / "cut", paths, num_tokens=None, vocab_size=300, seed=0, row_length=24, say=lines.append
+    )
+    num_long = int((whole.streams["talks:en"].lengths > 24).sum())
+    assert num_long > 0
+    told = f"  conversations longer than a row of 24 tokens: {num_long}, learned a row at a time"
+    assert told in lines
+    assert cut.streams["talks:en"].lengths.max() <= 24
+    assert cut.streams["talks:en"].meta.num_items == whole.streams["talks:en"].meta.num_items
+    assert cut.digests["said:en"] == whole.digests["said:en"]
+
+
+def test_weights_change_the_shares_of_files(tmp_path: Path) -> None:
+    for name in "ab":
+        texts = [json.dumps({"text": f"{name} walks by the mill, time {i}."}) for i in range(2000)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(texts), encoding="utf-8")
+    write_chats(tmp_path)  # of another kind: no pattern need be about it
+    files = usable_files([tmp_path], lambda line: None)
+
+    def counts(weights: dict[str, float]) -> Counter[str]:
+        sampled = sample_files(wanted_files(files, weights), 80_000, 0, weights)
+        return Counter(text[0] for text in sampled["en"].texts)
+
+    even, uneven = counts({}), counts({"a.jsonl": 3.0})
+    assert even["a"] == pytest.approx(even["b"], rel=0.05)
+    assert uneven["a"] == pytest.approx(3 * uneven["b"], rel=0.05)
+    assert counts({"a": 0.0}).keys() == {"b"}
+    with pytest.raises(DataError, match=r"no file is called like '\*\.zh\.jsonl'; there are a, b, chats"):
+        wanted_files(files, {"*.zh.jsonl": 2.0})
+    with pytest.raises(DataError, match="not all 0"):
+        wanted_files(files, {"*": 0.0})

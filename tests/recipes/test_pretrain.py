@@ -1,3 +1,4 @@
+import math
 import os
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from liaoliao.chat.assistant import load
 from liaoliao.errors import ConfigError, DataError, TrainingError, UsageError
 from liaoliao.model.checkpoint import load_config, load_lineage
+from liaoliao.model.run_state import read_state
 from liaoliao.recipes.pretrain import pretrain
 from liaoliao.recipes.reporter import Silent
 from liaoliao.recipes.tokenizer import train_tokenizer
@@ -122,7 +124,22 @@ def test_minutes_are_kept(texts: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"minutes": 1.0}, {"steps": 0}, {"steps": None, "minutes": 0.0}, {"tokens_per_step": 100}],
+    [
+        {"minutes": 1.0},
+        {"steps": 0},
+        {"steps": None, "minutes": 0.0},
+        {"steps": None, "minutes": math.inf},
+        {"steps": None, "minutes": math.nan},
+        {"tokens_per_step": 100},
+        {"tokens_per_step": 0},
+        {"tokens_per_microbatch": -64},
+        {"row_length": 0},
+        {"row_length": 1},
+        {"seed": -1},
+        {"weights": {"*": -1.0}},
+        {"weights": {"*": math.nan}},
+        {"weights": {"*": 2.0}, "steps": None},
+    ],
 )
 def test_settings_that_do_not_fit_are_refused_before_any_work(
     changes: dict[str, object], texts: Path
@@ -152,3 +169,44 @@ def test_a_folder_holds_one_run(texts: Path, whole: Path, tmp_path: Path) -> Non
         pretrain(tiny_pretrain(texts), whole, Silent())
     with pytest.raises(UsageError, match="no run to resume"):
         pretrain(tiny_pretrain(texts), tmp_path, Silent(), resume=True)
+
+
+def test_ctrl_c_while_the_data_is_made_says_how_to_go_on(
+    texts: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, reporter = tmp_path / "out", CutAt(-1)
+
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("liaoliao.recipes.pretrain.file_corpus", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(tiny_pretrain(texts), out, reporter)
+    assert reporter.lines[-1] == f"stopped; go on with: liaoliao pretrain --resume --out {out}"
+    state = read_state(out)
+    assert state is not None and state.status == "interrupted"
+    pretrain(tiny_pretrain(texts), out, Silent(), resume=True)
+    assert weights(out) == weights(whole)
+
+
+def test_damaged_data_is_not_learned_from(texts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(PowerCutError):
+        pretrain(tiny_pretrain(texts), out, CutAt(2))
+    tokens = out / "data" / "text-en" / "tokens.bin"
+    written = tokens.read_bytes()
+    for damaged in (bytes([written[0] ^ 1]) + written[1:], written[1:]):
+        tokens.write_bytes(damaged)
+        with pytest.raises(DataError, match="data: what this run learns from is damaged"):
+            pretrain(tiny_pretrain(texts), out, Silent(), resume=True)
+    tokens.write_bytes(written)
+    assert pretrain(tiny_pretrain(texts), out, Silent(), resume=True) is not None
+
+
+def test_a_weight_of_no_file_is_said_before_the_run_has_begun(texts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match=r"no file is called like '\*\.zh\.jsonl'"):
+        pretrain(tiny_pretrain(texts, weights={"*.zh.jsonl": 2.0}), out, Silent())
+    assert not (out / "config.json").exists()
+    assert pretrain(tiny_pretrain(texts, weights={"texts*": 2.0}, steps=1), out, Silent()) is not None

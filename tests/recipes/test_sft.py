@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 
 from liaoliao.chat.assistant import load
 from liaoliao.data.conversations import read_conversations
-from liaoliao.errors import ConfigError, DataError, UsageError
+from liaoliao.errors import CheckpointError, ConfigError, DataError, UsageError
 from liaoliao.model.checkpoint import load_generation, load_lineage
 from liaoliao.recipes.corpus import Corpus
 from liaoliao.recipes.pretrain import pretrain
@@ -15,7 +16,15 @@ from liaoliao.recipes.sft import FOREIGN, GENTLE, STREAM, SftConfig, sft, sft_co
 from liaoliao.text.chat_template import JinjaTemplate
 from liaoliao.text.tokenizer import Tokenizer
 from liaoliao.train.run_dir import RunDir
-from tests.recipes.tiny import CutAt, PowerCutError, tiny_pretrain, write_chats, write_texts
+from tests.recipes.tiny import (
+    UNRENDERABLE,
+    CutAt,
+    PowerCutError,
+    tiny_pretrain,
+    write_chats,
+    write_texts,
+)
+from tests.text.strategies import CHINESE, ENGLISH
 
 FOREIGN_JINJA = """\
 {%- for message in messages -%}
@@ -101,6 +110,12 @@ def test_rates_suit_the_model(base: Path, foreign: Path, chats: Path) -> None:
     assert sft_config(str(base), [str(chats)]).row_length == 64  # the model's context
 
 
+def test_a_step_is_of_eight_rows_unless_it_is_told_otherwise(base: Path, chats: Path) -> None:
+    assert sft_config(str(base), [str(chats)]).tokens_per_step == 8 * 64
+    assert sft_config(str(base), [str(chats)], row_length=48).tokens_per_step == 8 * 48
+    assert sft_config(str(base), [str(chats)], row_length=48, tokens_per_step=96).tokens_per_step == 96
+
+
 def test_a_broken_conversation_is_named_by_its_line(base: Path, chats: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jsonl"
     bad = json.dumps({"messages": [{"role": "user", "content": "hello?"}]})
@@ -117,3 +132,69 @@ def test_what_cannot_be_learned_is_refused(base: Path, chats: Path, tmp_path: Pa
         sft(tiny_sft(base, chats, row_length=128), tmp_path / "out", Silent())
     with pytest.raises(UsageError, match="no model folder"):
         sft_config(str(tmp_path / "nosuch"), [str(chats)])
+
+
+def test_a_conversation_longer_than_a_row_is_learned_with_its_question(base: Path, tmp_path: Path) -> None:
+    path, reporter = tmp_path / "long.jsonl", CutAt(-1)
+    said = [("user", "Where is Ada? " * 40), ("assistant", "Ada is at the mill.")]
+    record = {"messages": [{"role": role, "content": content} for role, content in said]}
+    path.write_text("\n".join([json.dumps(record)] * 40), encoding="utf-8")
+    assert sft(tiny_sft(base, path, steps=3), tmp_path / "out", reporter) is not None
+    told = "  conversations longer than a row of 64 tokens: 38, learned a row at a time"
+    assert told in reporter.lines
+    corpus = Corpus.load(tmp_path / "out" / "data")
+    learned = corpus.streams[STREAM]
+    assert learned.lengths.tolist() == [64] * 38
+    text = corpus.tokenizer.decode(learned[0].token_ids.tolist())
+    assert "Where is Ada? " in text
+    assert text.endswith("Ada is at the mill.<|im_end|>")
+
+
+def test_a_conversation_that_cannot_be_rendered_is_named_by_its_line(base: Path, tmp_path: Path) -> None:
+    path = write_chats(tmp_path, num=10)
+    path.write_text(path.read_text(encoding="utf-8") + json.dumps(UNRENDERABLE), encoding="utf-8")
+    with pytest.raises(DataError, match=r"chats\.jsonl, line 11: the arguments of the tool call f"):
+        sft(tiny_sft(base, path), tmp_path / "out", Silent())
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(
+    foreign: Path, chats: Path, tmp_path: Path
+) -> None:
+    model, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(foreign, model)
+    Tokenizer.train([ENGLISH, CHINESE] * 2, vocab_size=400).save(model)
+    with pytest.raises(CheckpointError, match=r"tokenizer has \d+ tokens, but the model only \d+ embeddings"):
+        sft(tiny_sft(model, chats), out, Silent())
+    assert not (out / "config.json").exists()
+
+
+@pytest.mark.parametrize(("epochs", "passes"), [(None, 2.0), (0.5, 0.5)])
+def test_its_length_is_passes_over_the_data(
+    epochs: float | None, passes: float, base: Path, chats: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    sft(tiny_sft(base, chats, steps=None, epochs=epochs), out, Silent())
+    num_tokens = Corpus.load(out / "data").num_tokens
+    [last] = [line["step"] for line in RunDir(out).metrics() if "loss" in line][-1:]
+    assert last == round(passes * num_tokens / 128)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"epochs": 1.0, "steps": 3}, "give one length of the run, not epochs and steps"),
+        ({"epochs": 1.0, "minutes": 1.0}, "not epochs and minutes"),
+        ({"steps": 3, "minutes": 1.0}, "not steps and minutes"),
+        ({"epochs": 0.0}, "epochs must be a number above 0, got 0"),
+        ({"epochs": math.nan}, "epochs must be a number above 0, got nan"),
+        ({"minutes": math.inf}, "minutes must be a number above 0, got inf"),
+        ({"steps": 0}, "steps must be a number above 0, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"row_length": 1}, "row_length must be at least 2, got 1"),
+        ({"tokens_per_step": 0}, "tokens_per_step must be at least 1, got 0"),
+    ],
+)
+def test_wrong_numbers_are_refused(changes: dict[str, object], wrong: str) -> None:
+    with pytest.raises(ConfigError, match=wrong):
+        SftConfig("m", ("x",), **changes)  # type: ignore[arg-type]

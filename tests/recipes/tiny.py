@@ -10,6 +10,8 @@ from liaoliao.train.loop import TrainState
 NAMES = ("Ada", "Ben", "Cleo", "Dora", "小明", "小红")
 PLACES = ("the mill", "the lake", "a shop", "the school")
 PLACES_ZH = ("磨坊", "湖边", "商店", "学校")
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "[1]"}}  # no JSON object
+UNRENDERABLE = {"messages": [{"role": "user", "content": "Go!"}, {"role": "assistant", "tool_calls": [CALL]}]}
 
 
 def write_texts(folder: Path, num: int = 60) -> Path:

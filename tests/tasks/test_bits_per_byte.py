@@ -24,6 +24,10 @@ from liaoliao.tasks.bits_per_byte import (
 from tests.tasks.conftest import MAX_LENGTH
 
 LONG = "The little town of Willowmere lies by a river. 小镇有一条河。 " * 12
+CALL_OF_NO_OBJECT = {
+    "role": "assistant",
+    "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "[1]"}}],
+}
 
 
 @given(st.integers(1, 200), st.integers(2, 40))
@@ -119,6 +123,7 @@ def test_a_limit_draws_documents_by_seed(tiny: Assistant, tmp_path: Path) -> Non
         ({"text": ""}, "holds no text"),
         ({"question": "a"}, "line 1: .*needs 'text' or 'messages'"),
         ({"messages": []}, "line 1"),
+        ({"messages": [CALL_OF_NO_OBJECT]}, "line 1: the arguments of the tool call f are not a JSON object"),
     ],
 )
 def test_what_cannot_be_scored_is_named(

@@ -12,7 +12,7 @@ from liaoliao.errors import TrainingError
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.transformer import Transformer
 from liaoliao.train.hooks import Every, KeepToDeadline
-from liaoliao.train.loop import TrainState, train
+from liaoliao.train.loop import MOST_EMPTY, TrainState, train
 from liaoliao.train.objectives import next_token
 from liaoliao.train.optim import OptimConfig, build_optimizers
 from liaoliao.train.schedule import warmup_stable_decay
@@ -99,9 +99,32 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched() -> None
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_a_step_with_nothing_to_learn_is_an_error_that_says_so() -> None:
+EMPTY = [collate([Example([1, 2, 3], [0, 0, 0])])]
+
+
+def test_a_source_with_nothing_to_learn_is_an_error_that_says_so() -> None:
     with pytest.raises(TrainingError, match="nothing to learn"):
-        run([collate([Example([1, 2, 3], [0, 0, 0])])], 1)
+        run(EMPTY, 1)
+
+
+class WithEmpty(Steps):
+    """A step, with others between in which there is nothing to learn."""
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        while True:
+            yield from [*[EMPTY] * (MOST_EMPTY - 1), self.step]
+
+
+def test_a_step_with_nothing_to_learn_is_passed_over() -> None:
+    """It changes no weight, and is not counted."""
+    step = [collate([Example(ROWS[0])])]
+    plain = run(step, 3)
+    model = Transformer(ModelConfig(32, 16, 24, 2, 2, 1, 8)).init_weights(0)
+    state = TrainState(model, WithEmpty(step), build_optimizers(model, OptimConfig()), 3)
+    train(state, next_token, schedule=lambda progress: 1.0)
+    assert (state.step, state.num_tokens) == (plain.step, plain.num_tokens) == (3, 3 * len(ROWS[0]))
+    for a, b in zip(model.parameters(), plain.model.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_schedule() -> None:

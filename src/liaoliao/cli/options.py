@@ -5,7 +5,6 @@
 A flag that is not given is None and leaves the recipe's own default alone; the defaults stand in one place.
 """
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -70,9 +69,13 @@ Dtype: TypeAlias = Annotated[
 
 
 def settings(config: C, given: Mapping[str, Any], overrides: Sequence[str] | None) -> C:
-    """The recipe's settings with the flags that were given, then with every --set."""
-    changes = {name: value for name, value in given.items() if value is not None}
-    return apply_overrides(dataclasses.replace(config, **changes), overrides or ())  # type: ignore[type-var]
+    """The recipe's settings with the flags that were given and every --set, checked together."""
+    return apply_overrides(config, overrides or (), chosen(given))
+
+
+def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def only_resume(out: Path | None, **others: Any) -> Path:

@@ -1,10 +1,14 @@
 """The commands that make models: speedrun, pretrain, sft, tokenizer."""
 
+import math
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from liaoliao.cli.group import require
 from liaoliao.cli.options import (
     Minutes,
     Out,
@@ -13,6 +17,7 @@ from liaoliao.cli.options import (
     Seed,
     Sets,
     Steps,
+    chosen,
     name_for,
     new_folder,
     only_resume,
@@ -85,7 +90,7 @@ def run_speedrun(
         config = settings(recipe.SpeedrunConfig(), given, overrides)
     out = out or new_folder("speedrun")
     with Progressing() as reporter:
-        result = recipe.speedrun(config, out, reporter, resume=resume)
+        result = recipe.speedrun(config, out, reporter, resume=resume, on_model=partial(_name_early, out=out))
     if result.model is None:
         raise typer.Exit(1)
     results_console(aside).print(table(result.results))
@@ -149,11 +154,21 @@ def sft(
     ] = None,
     data: Data = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Length of the run in passes over the data.", show_default="2")
+        float | None,
+        typer.Option(
+            help="Length of the run in passes over the data.",
+            show_default="2, unless another length is given",
+        ),
     ] = None,
     steps: Steps = None,
     minutes: Minutes = None,
-    row_length: RowLength = None,
+    row_length: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens of a training row; longer conversations are learned from in several.",
+            show_default="512, or 1024 for another's model; at most its context",
+        ),
+    ] = None,
     out: Out = None,
     seed: Seed = None,
     resume: Resume = False,
@@ -172,7 +187,8 @@ def sft(
         out = only_resume(out, MODEL=model, data=data, **given, set=overrides)
         config = saved_config(recipe.SftConfig, out)
     else:
-        config = settings(recipe.sft_config(model or "current", _required(data)), given, overrides)
+        suited = recipe.sft_config(model or "current", _required(data), **chosen(given))
+        config = settings(suited, {}, overrides)
     out = out or new_folder("sft")
     with Progressing() as reporter:
         tuned = recipe.sft(config, out, reporter, resume=resume)
@@ -195,12 +211,13 @@ def tokenizer(
         ),
     ] = None,
     limit_mb: Annotated[float, typer.Option(help="Learn from a sample of so many megabytes.")] = 50.0,
-    seed: Annotated[int, typer.Option(help="Draws the sample.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws the sample.", min=0)] = 0,
 ) -> None:
     """Train a byte-level BPE tokenizer and say how many bytes a token holds in each language."""
     from liaoliao.cli.progress import Progressing
     from liaoliao.recipes.tokenizer import train_tokenizer
 
+    require(0 < limit_mb < math.inf, f"--limit-mb must be a number above 0, not {limit_mb:g}")
     out = out or new_folder("tokenizer")
     with Progressing() as reporter:
         result = train_tokenizer(
@@ -218,13 +235,24 @@ def _required(data: list[str] | None) -> tuple[str, ...]:
 
 
 def _register(model: Path | None, out: Path, *, current: bool = False, aside: bool = False) -> None:
-    """Give the model of a finished run its names; a run that was stopped leaves with exit code 1."""
-    from liaoliao.model.registry import CURRENT, register
-
+    """Give the model of a finished run its names and tell them; a run that was stopped leaves with exit code 1."""
     if model is None:
         raise typer.Exit(1)
+    names = _name(model, out, current=current)
+    how = f"liaoliao chat {'' if current else names[0]}".rstrip()
+    typer.echo(f"registered as {' and '.join(names)}; talk to it: {how}", err=aside)
+
+
+def _name_early(model: Path, *, out: Path) -> None:
+    """Before it is evaluated: whoever has no patience for that has the model all the same."""
+    with suppress(OSError):  # at the end it is tried again, and told
+        _name(model, out, current=True)
+
+
+def _name(model: Path, out: Path, *, current: bool) -> list[str]:
+    from liaoliao.model.registry import CURRENT, register
+
     names = [name_for(out), *([CURRENT] if current else [])]
     for name in names:
         register(name, model)
-    how = f"liaoliao chat {'' if current else names[0]}".rstrip()
-    typer.echo(f"registered as {' and '.join(names)}; talk to it: {how}", err=aside)
+    return names

@@ -8,7 +8,7 @@ Place in the flow: records -> **conversations** -> chat template -> examples.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,23 @@ def to_conversation(record: Record) -> Conversation:
 
 def read_conversations(path: str | Path) -> Iterator[Conversation]:
     """The conversations of a file, in order. Raises `DataError` that names the file and the line."""
-    for number, raw in raw_records(Path(path)):
-        record = parse(raw, Path(path), number)
+    for _, conversation in _placed(Path(path)):
+        yield conversation
+
+
+def find_conversation(paths: Iterable[Path], wanted: Conversation) -> str | None:
+    """Where the first conversation like this one stands in the files: `chats.jsonl, line 7`; None where it is in none."""
+    found = (where for path in paths for where, conversation in _placed(path) if conversation == wanted)
+    return next(found, None)
+
+
+def _placed(path: Path) -> Iterator[tuple[str, Conversation]]:
+    for number, raw in raw_records(path):
+        record = parse(raw, path, number)
         try:
-            yield to_conversation(record)
+            yield place(path, number), to_conversation(record)
         except DataError as error:
-            raise DataError(f"{place(Path(path), number)}: {error}") from error
+            raise DataError(f"{place(path, number)}: {error}") from error
 
 
 # OpenAI

@@ -151,12 +151,13 @@ class PackedSource(Iterator[list[Batch]]):
         phase, rows_left = self._phase()
         wanted = self.block_tokens if rows_left is None else rows_left * self.row_length
         tokens = min(self.block_tokens, wanted)
-        shares = np.array(phase.weights) / sum(phase.weights)
-        drawn = []
-        for stream, share in zip(self._streams, shares.tolist(), strict=True):
-            stream.owed += share * tokens
-            drawn.append(stream.take(int(stream.owed)))
-            stream.owed -= int(self._pool.lengths[drawn[-1]].sum())
+        shares = (np.array(phase.weights) / sum(phase.weights)).tolist()
+        drawn: list[Ints] = []
+        while not sum(map(len, drawn)):  # an example longer than several blocks is owed for by those after it
+            for stream, share in zip(self._streams, shares, strict=True):
+                stream.owed += share * tokens
+                drawn.append(stream.take(int(stream.owed)))
+                stream.owed -= int(self._pool.lengths[drawn[-1]].sum())
         return np.concatenate(drawn)
 
     def _phase(self) -> tuple[Phase, int | None]:

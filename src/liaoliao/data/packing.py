@@ -8,7 +8,7 @@ tokens.
 
 Rows are filled longest first (best fit over all that are given, a few thousand documents at a time): each
 place goes to the longest piece that still fits. A document longer than a row is cut into full rows and a
-rest.
+rest; a conversation is made into `windows` before, so that no answer is parted from its question.
 """
 
 from bisect import bisect_right
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from liaoliao.data.example import PAD_ID, Batch
+from liaoliao.data.example import PAD_ID, Batch, Example
 from liaoliao.errors import DataError
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -63,14 +63,18 @@ class Packing:
 def pack(lengths: Iterable[int] | Ints, row_length: int) -> Packing:
     """Plan rows for examples of these `lengths`, longest first. Raises `DataError` where `row_length` is
     below 2."""
-    if row_length < 2:
-        raise DataError(
-            f"row_length is {row_length}; a row needs at least 2 tokens, one to predict the other"
-        )
+    _check_row(row_length)
     sizes = np.asarray(lengths if isinstance(lengths, np.ndarray) else list(lengths), dtype=np.int64)
     examples, starts, pieces = _cut(sizes, row_length)
     order, row_offsets = _rows(pieces, row_length)
     return Packing(examples[order], starts[order], pieces[order], row_offsets, row_length)
+
+
+def _check_row(row_length: int) -> None:
+    if row_length < 2:
+        raise DataError(
+            f"row_length is {row_length}; a row needs at least 2 tokens, one to predict the other"
+        )
 
 
 def _cut(lengths: Ints, row_length: int) -> tuple[Ints, Ints, Ints]:
@@ -134,3 +138,39 @@ def fill(rows: Sequence[Sequence[Piece]], row_length: int, read: Read) -> Batch:
         positions=torch.from_numpy(positions),
         num_items=float(weights.sum(dtype=np.float64)),
     )
+
+
+def windows(example: Example, row_length: int) -> list[Example]:
+    """An example that is longer than a row as several that fit, in which each token to learn is learned exactly once.
+
+    From the end to the front: each ends with the last such token that is left, and reaches as far back as fits. Whole
+    turns (an answer, and all from the answer before it) are learned in it, the rest is context; so an answer has its
+    question before it. Where the two do not fit, the answer is cut, and a part begins with one token of context.
+
+        weights 0 0 1 1 0 1, row_length=4  ->  tokens 0 to 3, weights 0 0 1 1, and tokens 2 to 5, weights 0 0 0 1
+    """
+    _check_row(row_length)
+    if len(example) <= row_length:
+        return [example]
+    weights = example.loss_weights
+    learned = 1 + np.flatnonzero(weights[1:] > 0)  # nothing comes before the first token to predict it from
+    turns = 1 + np.flatnonzero((weights[:-1] > 0) & (weights[1:] <= 0))  # where an answer has just ended
+    found: list[Example] = []
+    left = len(learned)
+    while left:
+        end = int(learned[left - 1]) + 1
+        start = max(0, end - row_length)
+        whole = turns[(turns >= start) & (turns < end)]
+        first = 0 if start == 0 else int(whole[0]) if len(whole) else start + 1
+        found.append(_window(example, start, first, end))
+        left = int(np.searchsorted(learned, first))
+    return found[::-1]
+
+
+def _window(example: Example, start: int, first: int, end: int) -> Example:
+    """The tokens from `start` to `end`, learned from `first` on."""
+    span = slice(start, end)
+    weights = example.loss_weights[span].copy()
+    weights[: first - start] = 0
+    columns = {name: values[span] for name, values in example.columns.items()}
+    return Example(example.token_ids[span], weights, columns)

@@ -51,6 +51,10 @@ class SourceFile:
     lang: Language
     size_bytes: int
 
+    def matches(self, pattern: str) -> bool:
+        """Whether it is called so: by its name, or by that of the file ("*smilechat", "*.zh.jsonl")."""
+        return fnmatch(self.name, pattern) or fnmatch(self.path.name, pattern)
+
 
 def discover(
     paths: str | Path | Iterable[str | Path], *, on_skip: Callable[[Path, str], None] | None = None
@@ -240,17 +244,17 @@ class Mixture:
     ) -> "Mixture":
         """Weights by size, times the factors of the name patterns that match (`{"*smilechat": 0.25}`).
 
-        Raises `DataError` for a pattern that no file's name matches.
+        Raises `DataError` for a pattern that matches no file.
         """
         for pattern in factors or {}:
-            if not any(fnmatch(file.name, pattern) for file in files):
+            if not any(file.matches(pattern) for file in files):
                 raise DataError(
                     f"no file is called like {pattern!r}; there are {', '.join(f.name for f in files)}"
                 )
         weights = [float(file.size_bytes) for file in files]
         for i, file in enumerate(files):
             for pattern, factor in (factors or {}).items():
-                weights[i] *= factor if fnmatch(file.name, pattern) else 1.0
+                weights[i] *= factor if file.matches(pattern) else 1.0
         return cls(tuple(files), tuple(weights))
 
     def quotas(self, limit_bytes: int) -> tuple[int, ...]:

@@ -17,8 +17,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from liaoliao.data.conversations import find_conversation
 from liaoliao.data.example import Example
+from liaoliao.data.packing import windows
 from liaoliao.data.shards import ShardWriter, TokenShards
+from liaoliao.errors import DataError, TemplateError
 from liaoliao.messages import Conversation
 from liaoliao.recipes.reporter import Reporter
 from liaoliao.text.chat_template import Template, load_template
@@ -88,10 +91,11 @@ class Corpus:
 def kept_corpus(folder: Path, make: Callable[[], Corpus], reporter: Reporter) -> Corpus:
     """The corpus in `folder`: made once and told about; found again by a resumed run. A half-made one is made anew.
 
-    `folder` belongs to the run: what `recipes.run.begin` lets through is ours to delete.
+    `folder` belongs to the run: what `recipes.run.begin` lets through is ours to delete. Raises DataError where
+    what is found is damaged.
     """
     if (folder / CORPUS_FILE).exists():
-        return Corpus.load(folder)
+        return _found_again(folder)
     shutil.rmtree(folder, ignore_errors=True)
     began = time.monotonic()
     corpus = make()
@@ -100,6 +104,18 @@ def kept_corpus(folder: Path, make: Callable[[], Corpus], reporter: Reporter) ->
         reporter.say(f"  {lang}: {corpus.tokenizer.bytes_per_token(chr(10).join(texts)):.2f} bytes per token")
     total = f"{corpus.num_tokens / 1e6:.2f}M tokens, vocabulary {corpus.tokenizer.vocab_size}"
     reporter.say(f"  {total}, {time.monotonic() - began:.0f} s")
+    return corpus
+
+
+def _found_again(folder: Path) -> Corpus:
+    try:
+        corpus = Corpus.load(folder)
+        for shards in corpus.streams.values():
+            shards.verify()
+    except DataError as error:
+        raise DataError(
+            f"{folder}: what this run learns from is damaged; start a new one in another folder (--out)"
+        ) from error
     return corpus
 
 
@@ -113,12 +129,41 @@ def document_examples(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Ex
 
 
 def talk_examples(
-    template: Template, talks: Iterable[Conversation], *, all_tokens: bool = False
+    template: Template,
+    talks: Iterable[Conversation],
+    *,
+    all_tokens: bool = False,
+    files: Sequence[Path] = (),
 ) -> Iterator[Example]:
-    """Conversations as the chat template renders them, learned from where the assistant speaks (or everywhere)."""
+    """Conversations as the chat template renders them, learned from where the assistant speaks (or everywhere).
+
+    Raises DataError for one that it cannot render, with its place in the `files` that they were read from.
+    """
     for talk in talks:
-        rendered = template.render(talk.messages, talk.tools)
+        try:
+            rendered = template.render(talk.messages, talk.tools)
+        except TemplateError as error:
+            where = find_conversation(files, talk) or "a conversation"
+            raise DataError(f"{where}: {error}") from error
         yield Example(rendered.token_ids, None if all_tokens else rendered.loss_weights)
+
+
+def within_rows(
+    examples: Iterable[Example], row_length: int | None, say: Callable[[str], None] = lambda line: None
+) -> Iterator[Example]:
+    """Conversations, those longer than a row as windows of it; how many there are is said at the end.
+
+    Without a row length they stay as they are.
+    """
+    if row_length is None:
+        yield from examples
+        return
+    num_long = 0
+    for example in examples:
+        num_long += len(example) > row_length
+        yield from windows(example, row_length)
+    if num_long:
+        say(f"  conversations longer than a row of {row_length} tokens: {num_long}, learned a row at a time")
 
 
 def opening_questions(talks: Iterable[Conversation], most: int = 4) -> list[str]:

@@ -11,7 +11,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 from liaoliao.data.conversations import read_conversations, to_conversation
 from liaoliao.data.records import Record
@@ -32,6 +33,7 @@ from liaoliao.recipes.corpus import (
     document_examples,
     opening_questions,
     talk_examples,
+    within_rows,
     write_stream,
 )
 from liaoliao.text.chat_template import ChatTemplate
@@ -44,6 +46,7 @@ HELD_OUT_CHARS = 4000
 TOKENIZER_BYTES = 6_000_000
 PRETRAIN = {"text": 0.7, "said": 0.3}
 SFT = {"text": 0.45, "said": 0.15, "talks": 0.4}
+NO_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -67,14 +70,19 @@ def file_corpus(
     seed: int,
     tokenizer: Tokenizer | None = None,
     kinds: Sequence[str] = ("text", "said", "talks"),
+    weights: Mapping[str, float] = NO_WEIGHTS,
+    row_length: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Corpus:
     """Sample about `num_tokens` of text and as many of talk (None: all there is) from all usable files among `paths`.
 
-    The tokenizer is trained on the sample if none is given. `kinds` names the streams that are wanted.
+    The tokenizer is trained on the sample if none is given. `kinds` names the streams that are wanted. `weights` change
+    the files' shares of the sample (`wanted_files`). Talk is learned from within rows of `row_length`.
     """
     limit_bytes = None if num_tokens is None else int(num_tokens * BYTES_PER_TOKEN)
-    sampled = sample_files(usable_files(paths, say), limit_bytes, seed)
+    files = wanted_files(usable_files(paths, say), weights)
+    chats = [file.path for file in files if file.kind == "chat"]
+    sampled = sample_files(files, limit_bytes, seed, weights)
     # from the end of the talks, which is about to be kept back where there are enough of them
     asked = {lang: opening_questions(reversed(drawn.talks)) for lang, drawn in sampled.items() if drawn.talks}
     held_out = {lang: kept for lang, drawn in sampled.items() if (kept := hold_out(drawn))}
@@ -84,8 +92,8 @@ def file_corpus(
     for lang, drawn in sampled.items():
         examples = {
             "text": document_examples(tokenizer, drawn.texts),
-            "said": talk_examples(template, drawn.talks, all_tokens=True),
-            "talks": talk_examples(template, drawn.talks),
+            "said": talk_examples(template, drawn.talks, all_tokens=True, files=chats),
+            "talks": within_rows(talk_examples(template, drawn.talks, files=chats), row_length, say),
         }
         for name in kinds:
             shards = write_stream(folder, f"{name}:{lang}", tokenizer, examples[name], None)
@@ -107,13 +115,30 @@ def usable_files(paths: Sequence[str | Path], say: Callable[[str], None]) -> lis
     return files
 
 
-def sample_files(files: Sequence[SourceFile], limit_bytes: int | None, seed: int) -> dict[Lang, Sampled]:
-    """Text and talk of each language; files of both languages are parted record by record."""
+def wanted_files(files: Sequence[SourceFile], weights: Mapping[str, float]) -> list[SourceFile]:
+    """The files without those of weight 0. `weights` are factors by name pattern: {"*.zh.jsonl": 2.0}.
+
+    Raises `DataError` for a pattern that matches no file, and where no file is left.
+    """
+    mixture = Mixture.by_size(files, weights)
+    return [file for file, weight in zip(mixture.files, mixture.weights, strict=True) if weight > 0]
+
+
+def sample_files(
+    files: Sequence[SourceFile],
+    limit_bytes: int | None,
+    seed: int,
+    weights: Mapping[str, float] = NO_WEIGHTS,
+) -> dict[Lang, Sampled]:
+    """Text and talk of each language; files of both languages are parted record by record.
+
+    Files of one kind and language are drawn from by size times `weights`, which count only where there is a limit.
+    """
     drawn: dict[Lang, Sampled] = {lang: Sampled([], []) for lang in LANGS}
     groups = list(_groups(files))
     share = None if limit_bytes is None else limit_bytes // min(4, len(groups))
     for group in groups:
-        for file, record in _records(group, share, seed):
+        for file, record in _records(group, share, seed, weights):
             if file.kind == "chat":
                 talk = _conversation(file, record)
                 drawn[_language(said(talk))].talks.append(talk)
@@ -126,11 +151,12 @@ def sample_files(files: Sequence[SourceFile], limit_bytes: int | None, seed: int
 
 
 def _records(
-    files: Sequence[SourceFile], limit_bytes: int | None, seed: int
+    files: Sequence[SourceFile], limit_bytes: int | None, seed: int, weights: Mapping[str, float]
 ) -> list[tuple[SourceFile, Record]]:
     """Records of all the files in random order: each file in its share, or with no limit all of them."""
     if limit_bytes is not None:
-        return Mixture.by_size(files).sample(limit_bytes, seed=seed)
+        theirs = {name: factor for name, factor in weights.items() if any(f.matches(name) for f in files)}
+        return Mixture.by_size(files, theirs).sample(limit_bytes, seed=seed)
     records = [(file, record) for file in files for record in sample_records(file, fraction=1.0, seed=seed)]
     random.Random(seed).shuffle(records)
     return records

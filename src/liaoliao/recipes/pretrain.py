@@ -7,6 +7,7 @@ The length is `steps`, or `minutes` of training, or (neither given) one pass ove
 killed goes on with `resume=True` from its newest intact checkpoint; by steps it ends bit for bit where it would have.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -61,20 +62,33 @@ class PretrainConfig:
     save_every_s: float = 120.0
     sample_share: float = SAMPLE_SHARE  # of the training time, for samples of what the model says; 0: none
     sample_every_s: float = SAMPLE_EVERY_S
+    weights: Mapping[str, float] = field(default_factory=dict)  # of files, by name: {"*.zh.jsonl": 2.0}
 
     def __post_init__(self) -> None:
         if not self.data:
             raise ConfigError("data is empty; name the files or folders to learn from")
-        check_length(self.steps, self.minutes)
+        check_length(steps=self.steps, minutes=self.minutes)
+        check_weights(self.weights)
+        if self.weights and self.steps is None and self.minutes is None:
+            raise ConfigError("weights choose among more data than the run reads; give steps or minutes, too")
         stage_of(self, {}, num_steps=1)  # refuses sizes that do not fit together before any work is done
 
 
-def check_length(steps: int | None, minutes: float | None) -> None:
-    """Raise ConfigError where a run's length is none, or given twice."""
-    if steps is not None and minutes is not None:
-        raise ConfigError("give either steps or minutes, not both")
-    if (steps is not None and steps < 1) or (minutes is not None and minutes <= 0):
-        raise ConfigError(f"a run needs at least one step and more than 0 minutes, not {steps or minutes}")
+def check_length(**lengths: int | float | None) -> None:
+    """Raise ConfigError where a run's length is given twice, or is none."""
+    given = {name: length for name, length in lengths.items() if length is not None}
+    if len(given) > 1:
+        raise ConfigError(f"give one length of the run, not {' and '.join(given)}")
+    for name, length in given.items():
+        if not 0 < length < math.inf:
+            raise ConfigError(f"{name} must be a number above 0, got {length:g}")
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Raise ConfigError for a weight of files that is none."""
+    for pattern, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"the weight of {pattern!r} must be a number from 0 on, got {weight:g}")
 
 
 def pretrain(config: PretrainConfig, out: Path, reporter: Reporter, *, resume: bool = False) -> Path | None:
@@ -82,7 +96,7 @@ def pretrain(config: PretrainConfig, out: Path, reporter: Reporter, *, resume: b
     prepare_machine()
     run_dir = RunDir(out)
     config = begin(run_dir, "pretrain", config, resume=resume)
-    with ending_told(run_dir):
+    with ending_told(run_dir, "pretrain", reporter):
         return _carry_out(config, run_dir, reporter, resume=resume)
 
 
@@ -138,6 +152,7 @@ def _corpus(config: PretrainConfig, folder: Path, reporter: Reporter) -> Corpus:
         seed=config.seed,
         tokenizer=tokenizer,
         kinds=("text", "said"),
+        weights=config.weights,
         say=reporter.say,
     )
 

@@ -1,7 +1,7 @@
 """What every recipe does before its first step and after its last one.
 
 config = begin(run_dir, "sft", config, resume=False)  # writes RUN/config.json, or on resuming reads it
-with ending_told(run_dir):                            # RUN/state.json will say how it ended
+with ending_told(run_dir, "sft", reporter):           # RUN/state.json will say how it ended
     with free_if_failed(run_dir, resume=False):       # a run whose data cannot be read has not begun
         corpus = ...
     ...
@@ -53,16 +53,22 @@ def begin(run_dir: RunDir, recipe: str, config: C, *, resume: bool) -> C:
 
 
 @contextmanager
-def ending_told(run_dir: RunDir) -> Iterator[None]:
-    """However the run ends in here, its folder says so; what ends well has finished, unless it was told to have stopped."""
+def ending_told(run_dir: RunDir, recipe: str, reporter: Reporter) -> Iterator[None]:
+    """However the run ends in here, its folder says so; what ends well has finished, unless it was told to have stopped.
+
+    Ctrl-C outside of training, or a second one, ends it at once: the reporter hears how to go on.
+    """
     try:
         yield
         run_dir.tell_end("finished")
+    except KeyboardInterrupt:
+        reporter.say(f"stopped; {_go_on(recipe, run_dir)}")
+        raise
     except Exception as error:
         run_dir.tell_end("failed", f"{type(error).__name__}: {error}"[:1000])
         raise
     finally:
-        run_dir.tell_end("interrupted")  # by a second Ctrl-C; after another end it says nothing
+        run_dir.tell_end("interrupted")  # by Ctrl-C; after another end it says nothing
 
 
 def _refuse_running(folder: Path) -> None:
@@ -121,9 +127,11 @@ def announce(stage: StageConfig, reporter: Reporter) -> None:
 def say_stopped(recipe: str, result: StageResult, run_dir: RunDir, reporter: Reporter) -> None:
     """How to go on with a run that a person has stopped."""
     run_dir.tell_end("interrupted")
-    reporter.say(
-        f"stopped at step {result.state.step}; go on with: liaoliao {recipe} --resume --out {run_dir.folder}"
-    )
+    reporter.say(f"stopped at step {result.state.step}; {_go_on(recipe, run_dir)}")
+
+
+def _go_on(recipe: str, run_dir: RunDir) -> str:
+    return f"go on with: liaoliao {recipe} --resume --out {run_dir.folder}"
 
 
 def finish(

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from liaoliao.chat.assistant import check_vocabulary
 from liaoliao.config import to_json
 from liaoliao.data.conversations import read_conversations
 from liaoliao.data.sources import discover, guess_language
@@ -32,6 +33,7 @@ from liaoliao.recipes.corpus import (
     kept_corpus,
     opening_questions,
     talk_examples,
+    within_rows,
     write_stream,
 )
 from liaoliao.recipes.file_corpus import HELD_OUT_CHARS, HELD_OUT_TEXTS, said
@@ -50,6 +52,7 @@ from liaoliao.train.run_dir import RunDir
 STREAM = "talks"
 GENTLE = OptimConfig(matrix_lr=4e-3, embedding_lr=1.2e-3, scalar_lr=1.2e-3)  # a fifth of pretraining's rates
 FOREIGN = OptimConfig(kind="adamw", adamw_lr=2e-5)  # what was trained with AdamW is tuned with AdamW
+EPOCHS = 2.0  # where nothing else is said of the length
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class SftConfig:
 
     model: str  # a folder or a registered name
     data: tuple[str, ...]  # chat files, and folders of them
-    epochs: float = 2.0  # where neither steps nor minutes are given
+    epochs: float | None = None  # passes over the data; one length may be given, or none for EPOCHS
     steps: int | None = None
     minutes: float | None = None
     row_length: int = 512
@@ -76,20 +79,19 @@ class SftConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise ConfigError("data is empty; name the chat files to learn from")
-        if self.epochs <= 0:
-            raise ConfigError(f"epochs must be above 0, got {self.epochs:g}")
-        check_length(self.steps, self.minutes)
+        check_length(epochs=self.epochs, steps=self.steps, minutes=self.minutes)
         _stage(self, num_steps=1)  # refuses sizes that do not fit together before any work is done
 
 
 def sft_config(model: str, data: Sequence[str], **changes: Any) -> SftConfig:
     """The settings that suit a model: gentle rates for one of ours, AdamW at 2e-5 for another's, rows within its context.
 
-    `changes` are fields of SftConfig. Raises UsageError for a model that is not there.
+    `changes` are fields of SftConfig; a step is of eight rows unless they say otherwise. Raises UsageError for a model that
+    is not there.
     """
     folder = resolve(model)
     own = bool(load_lineage(folder))
-    rows = min(512 if own else 1024, load_config(folder).max_position_embeddings)
+    rows = changes.get("row_length", min(512 if own else 1024, load_config(folder).max_position_embeddings))
     suited = {"optim": GENTLE if own else FOREIGN, "row_length": rows, "tokens_per_step": 8 * rows}
     return SftConfig(model, tuple(data), **{**suited, **changes})
 
@@ -101,7 +103,7 @@ def sft(config: SftConfig, out: Path, reporter: Reporter, *, resume: bool = Fals
         config = replace(config, model=str(resolve(config.model).absolute()))
     run_dir = RunDir(out)
     config = begin(run_dir, "sft", config, resume=resume)
-    with ending_told(run_dir):
+    with ending_told(run_dir, "sft", reporter):
         return _carry_out(config, run_dir, reporter, resume=resume)
 
 
@@ -112,10 +114,11 @@ def _carry_out(config: SftConfig, run_dir: RunDir, reporter: Reporter, *, resume
         reporter.say(f"model: {parent}")
         model = load_model(parent, torch.float32)
         _check_context(config, model.config.max_position_embeddings)
+        tokenizer = Tokenizer.load(parent)
+        check_vocabulary(parent, tokenizer, model.config.vocab_size)
         reporter.say(f"data: {', '.join(config.data)}")
-        corpus = kept_corpus(
-            out / "data", partial(_corpus, config, parent, out / "data", reporter.say), reporter
-        )
+        make = partial(_corpus, config, parent, tokenizer, out / "data", reporter.say)
+        corpus = kept_corpus(out / "data", make, reporter)
     lineage = _lineage(config, parent, corpus)
     stage = _stage(config, num_steps=config.steps or _steps(config, corpus))
     announce(stage, reporter)
@@ -159,14 +162,17 @@ def _check_context(config: SftConfig, context: int) -> None:
         )
 
 
-def _corpus(config: SftConfig, parent: Path, folder: Path, say: Callable[[str], None]) -> Corpus:
+def _corpus(
+    config: SftConfig, parent: Path, tokenizer: Tokenizer, folder: Path, say: Callable[[str], None]
+) -> Corpus:
     """Every conversation of the chat files, as the model's template renders it; one in twenty is kept back."""
-    talks = _talks(config.data, say)
+    files = _chat_files(config.data, say)
+    talks = [talk for file in files for talk in read_conversations(file)]
     random.Random(config.seed).shuffle(talks)
     num_kept = min(len(talks) // 20, HELD_OUT_TEXTS)
-    tokenizer = Tokenizer.load(parent)
     template = _template(parent, tokenizer)
-    shards = write_stream(folder, STREAM, tokenizer, talk_examples(template, talks[num_kept:]), None)
+    examples = within_rows(talk_examples(template, talks[num_kept:], files=files), config.row_length, say)
+    shards = write_stream(folder, STREAM, tokenizer, examples, None)
     if not shards.meta.num_items:
         raise DataError(f"{', '.join(config.data)}: the model's chat template leaves nothing to learn from")
     tools = tuple(load_lineage(parent).get("tools", ()))
@@ -177,7 +183,7 @@ def _corpus(config: SftConfig, parent: Path, folder: Path, say: Callable[[str], 
     )
 
 
-def _talks(paths: Sequence[str], say: Callable[[str], None]) -> list[Conversation]:
+def _chat_files(paths: Sequence[str], say: Callable[[str], None]) -> list[Path]:
     files = discover(paths, on_skip=lambda path, why: say(f"  not used: {path.name} ({why})"))
     chats = [file for file in files if file.kind == "chat"]
     for file in files:
@@ -187,7 +193,7 @@ def _talks(paths: Sequence[str], say: Callable[[str], None]) -> list[Conversatio
         raise DataError(
             f"{', '.join(paths)}: no conversations to learn from; give files of messages, as docs/guides/own-data.md shows"
         )
-    return [talk for file in chats for talk in read_conversations(file.path)]
+    return [file.path for file in chats]
 
 
 def _template(parent: Path, tokenizer: Tokenizer) -> Template:
@@ -218,7 +224,7 @@ def _asked(talks: Sequence[Conversation]) -> dict[Lang, list[str]]:
 
 
 def _steps(config: SftConfig, corpus: Corpus) -> int:
-    return max(1, round(config.epochs * corpus.num_tokens / config.tokens_per_step))
+    return max(1, round((config.epochs or EPOCHS) * corpus.num_tokens / config.tokens_per_step))
 
 
 def _lineage(config: SftConfig, parent: Path, corpus: Corpus) -> Mapping[str, Any]:

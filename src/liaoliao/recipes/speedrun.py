@@ -8,11 +8,10 @@ Everything but the installation counts against the budget. A run that is interru
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from liaoliao.chat.assistant import load
 from liaoliao.config import load_json, save_json, to_json
@@ -21,8 +20,9 @@ from liaoliao.model.checkpoint import save_checkpoint
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.transformer import Transformer
 from liaoliao.recipes.corpus import Corpus, kept_corpus
-from liaoliao.recipes.file_corpus import file_corpus, usable_files
+from liaoliao.recipes.file_corpus import file_corpus, usable_files, wanted_files
 from liaoliao.recipes.held_out import held_out_bits, held_out_results
+from liaoliao.recipes.pretrain import check_length, check_weights
 from liaoliao.recipes.reporter import Reporter
 from liaoliao.recipes.run import announce, begin, ending_told, free_if_failed, model_shape, say_stopped
 from liaoliao.recipes.samples import SAMPLE_EVERY_S, SAMPLE_SHARE
@@ -62,12 +62,18 @@ class SpeedrunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     sample_share: float = SAMPLE_SHARE  # of the training time, for samples of what the model says; 0: none
     sample_every_s: float = SAMPLE_EVERY_S
+    weights: Mapping[str, float] = field(default_factory=dict)  # of files, by name: {"*.zh.jsonl": 2.0}
 
     def __post_init__(self) -> None:
-        if self.minutes <= 0:
-            raise ConfigError(f"minutes must be above 0, got {self.minutes:g}")
+        check_length(minutes=self.minutes)
         if TOWN in self.data and len(self.data) > 1:
             raise ConfigError("data is either the town or files of your own, not both")
+        check_weights(self.weights)
+        if self.weights and TOWN in self.data:
+            raise ConfigError("weights are of files, and the town has none")
+        if not 0 <= self.sft_share <= 1:
+            raise ConfigError(f"sft_share must be from 0 to 1, got {self.sft_share:g}")
+        _pretrain(self, {})  # refuses sizes that do not fit together before any work is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +85,40 @@ class SpeedrunResult:
 
 
 def speedrun(
-    config: SpeedrunConfig, out: Path, reporter: Reporter, *, resume: bool = False
+    config: SpeedrunConfig,
+    out: Path,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    on_model: Callable[[Path], object] = lambda model: None,
 ) -> SpeedrunResult:
-    """Carry the whole story out in the folder `out`. The checkpoint is `out/model`, the report `out/report.md`."""
-    began = time.monotonic()
+    """Carry the whole story out in the folder `out`. The checkpoint is `out/model`, the report `out/report.md`.
+
+    `on_model` hears of the checkpoint as soon as it is there, before it is evaluated.
+    """
     prepare_machine()
     run_dir = RunDir(out)
     config = begin(run_dir, "speedrun", config, resume=resume)
-    with ending_told(run_dir):
-        return _carry_out(config, run_dir, reporter, began, resume=resume)
+    with ending_told(run_dir, "speedrun", reporter):
+        return _carry_out(config, run_dir, reporter, on_model, resume=resume)
 
 
 def _carry_out(
-    config: SpeedrunConfig, run_dir: RunDir, reporter: Reporter, began: float, *, resume: bool
+    config: SpeedrunConfig,
+    run_dir: RunDir,
+    reporter: Reporter,
+    on_model: Callable[[Path], object],
+    *,
+    resume: bool,
 ) -> SpeedrunResult:
-    """The story; `began` is when it did, by the monotonic clock."""
     out = run_dir.folder
     with free_if_failed(run_dir, resume=resume):
         reporter.say(f"data: {', '.join(config.data)}")
         pace = 0.0 if (out / SHAPE_FILE).exists() else _pace(config)
         corpus = kept_corpus(out / "data", partial(_corpus, config, pace, out / "data", reporter), reporter)
-    left_s = 60 * config.minutes * (1 - EVAL_SHARE) - (time.monotonic() - began)
+    # When training ends by the clock of the run, which a resumed run takes up where it was, and when it turns to dialogue.
+    ends_s = 60 * config.minutes * (1 - EVAL_SHARE)
+    left_s = ends_s - run_dir.clock.spent_s()
     model_config, story = _model_config(config, corpus, pace, left_s, out, reporter)
     model = Transformer(model_config).init_weights(config.seed)
     lineage = {
@@ -110,9 +129,8 @@ def _carry_out(
         "tools": corpus.tools,
     }
 
-    left_s = 60 * config.minutes * (1 - EVAL_SHARE) - (time.monotonic() - began)
-    stages = ((_pretrain(config, corpus), 1 - config.sft_share), (_sft(config, corpus), config.sft_share))
-    for stage, share in stages:
+    turn_s = ends_s - config.sft_share * (ends_s - run_dir.clock.mark("training"))
+    for stage, end_s in ((_pretrain(config, corpus.pretrain), turn_s), (_sft(config, corpus.sft), ends_s)):
         announce(stage, reporter)
         result = run_stage(
             stage,
@@ -122,7 +140,7 @@ def _carry_out(
             reporter,
             lineage=lineage,
             evaluate=held_out_bits(corpus),
-            budget_s=share * left_s,
+            ends_at_s=time.monotonic() + end_s - run_dir.clock.spent_s(),
             resume=resume,
         )
         if not result.finished:
@@ -135,9 +153,10 @@ def _carry_out(
     save_checkpoint(
         out / "model", model, corpus.tokenizer, corpus.template, lineage=lineage, generation=SAMPLING
     )
+    on_model(out / "model")
     reporter.say("evaluating")
     results = _evaluate(config, corpus, out)
-    story.append(f"{(time.monotonic() - began) / 60:.1f} minutes in all, of {config.minutes:g}")
+    story.append(f"{run_dir.clock.spent_s() / 60:.1f} minutes in all, of {config.minutes:g}")
     write_report(
         run_dir,
         title="speedrun",
@@ -151,8 +170,9 @@ def _carry_out(
 def _pace(config: SpeedrunConfig) -> float:
     """Tokens a second that this machine trains, as `sizing` counts them; where there is nothing to train on, DataError."""
     if config.data != (TOWN,):
-        usable_files(config.data, lambda line: None)  # they are looked at again later, and told of
-    stage = _stage(config, "pretrain", {}, warmup=0.0, warmdown=0.0, seed=config.seed)
+        files = usable_files(config.data, lambda line: None)  # they are looked at again later, and told of
+        wanted_files(files, config.weights)
+    stage = _pretrain(config, {})
     length = TYPICAL_DOCUMENT if config.data == (TOWN,) else config.row_length
     return measure_pace(stage, vocab_size=config.vocab_size, document_length=length)
 
@@ -163,13 +183,21 @@ def _corpus(config: SpeedrunConfig, pace: float, folder: Path, reporter: Reporte
     fit = _fit(config, pace, config.vocab_size, seconds)
     tokens = max(LEAST_WRITTEN, int(min(fit.num_tokens, WRITTEN_PER_S * seconds)))
     if config.data == (TOWN,):
-        return town_corpus(folder, num_tokens=tokens, vocab_size=config.vocab_size, seed=config.seed)
+        return town_corpus(
+            folder,
+            num_tokens=tokens,
+            vocab_size=config.vocab_size,
+            seed=config.seed,
+            row_length=config.row_length,
+        )
     return file_corpus(
         folder,
         config.data,
         num_tokens=tokens,
         vocab_size=config.vocab_size,
         seed=config.seed,
+        weights=config.weights,
+        row_length=config.row_length,
         say=reporter.say,
     )
 
@@ -201,17 +229,23 @@ def _model_config(
     return shape, [why]
 
 
-def _pretrain(config: SpeedrunConfig, corpus: Corpus) -> StageConfig:
-    return _stage(config, "pretrain", corpus.pretrain, warmup=0.02, warmdown=0.0, seed=config.seed)
+def _pretrain(config: SpeedrunConfig, streams: Mapping[str, float]) -> StageConfig:
+    return _stage(config, "pretrain", streams, warmup=0.02, warmdown=0.0, seed=config.seed)
 
 
-def _sft(config: SpeedrunConfig, corpus: Corpus) -> StageConfig:
+def _sft(config: SpeedrunConfig, streams: Mapping[str, float]) -> StageConfig:
     """The rate falls to zero while the model turns to dialogue (as MiniCPM does in its decay stage)."""
-    return _stage(config, "sft", corpus.sft, warmup=0.0, warmdown=1.0, seed=config.seed + 1)
+    return _stage(config, "sft", streams, warmup=0.0, warmdown=1.0, seed=config.seed + 1)
 
 
 def _stage(
-    config: SpeedrunConfig, name: str, streams: Any, *, warmup: float, warmdown: float, seed: int
+    config: SpeedrunConfig,
+    name: str,
+    streams: Mapping[str, float],
+    *,
+    warmup: float,
+    warmdown: float,
+    seed: int,
 ) -> StageConfig:
     return StageConfig(
         name,

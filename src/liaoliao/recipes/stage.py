@@ -27,6 +27,10 @@ from liaoliao.train.schedule import warmup_stable_decay
 
 # What a chat samples with unless it is told otherwise: small models keep to their facts at a low temperature.
 SAMPLING: Mapping[str, Any] = MappingProxyType({"do_sample": True, "temperature": 0.3, "top_p": 0.9})
+# A row needs a second token to be predicted from the first, and numpy takes no seed below 0.
+LEAST: Mapping[str, int] = MappingProxyType(
+    {"row_length": 2, "tokens_per_step": 1, "tokens_per_microbatch": 1, "num_steps": 1, "seed": 0}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,9 @@ class StageConfig:
     sample_every_s: float = SAMPLE_EVERY_S
 
     def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.tokens_per_microbatch % self.row_length or self.tokens_per_step % self.tokens_per_microbatch:
             raise ConfigError(
                 f"{self.name}: tokens_per_step ({self.tokens_per_step}) must be a multiple of tokens_per_microbatch "
@@ -81,12 +88,13 @@ def run_stage(
     generation: Mapping[str, Any] = SAMPLING,
     evaluate: Evaluate | None = None,
     budget_s: float | None = None,
+    ends_at_s: float | None = None,
     resume: bool = False,
 ) -> StageResult:
     """Train `model` in place. With `resume` continue from the stage's newest intact checkpoint, bit for bit.
 
-    The stage ends after its steps, or with `budget_s` after so many seconds of training in all. `generation` are the
-    sampling defaults of its checkpoints.
+    The stage ends after its steps, or with `budget_s` after so many seconds of training in all, or with `ends_at_s` at that
+    moment of `time.monotonic`. `generation` are the sampling defaults of its checkpoints.
     """
     state = start_state(config, model, corpus)
     if resume and run_dir.resume(config.name, state, reporter.say):
@@ -120,18 +128,13 @@ def run_stage(
 
     interrupt = StopOnInterrupt()
     hooks: list[Hook] = [interrupt]
-    deadline_s = math.inf
-    if budget_s is not None:  # before the others, so that they know a last step when they see it
-        deadline_s = time.monotonic() + budget_s - state.elapsed_s
-        hooks.append(KeepToDeadline(deadline_s))
+    now_s = time.monotonic()
+    if budget_s is not None:
+        ends_at_s = now_s + budget_s - state.elapsed_s
+    if ends_at_s is not None:  # before the others, so that they know a last step when they see it
+        hooks.append(KeepToDeadline(ends_at_s))
     hooks += [Every(config.log_every, log), tell, lambda s: reporter.step(config.name, s)]
-    if config.sample_share > 0:
-        learned = tuple(name for name, share in config.streams.items() if share > 0)
-        ends_at_s = deadline_s + config.sample_share * (
-            budget_s or 0.0
-        )  # the last ones come after the last step
-        samples = Samples(config.name, learned, corpus, run_dir, ends_at_s=ends_at_s)
-        hooks.append(WithinShare(config.sample_share, config.sample_every_s, samples))
+    hooks += _samples(config, corpus, run_dir, left_s=math.inf if ends_at_s is None else ends_at_s - now_s)
     hooks += [EverySeconds(config.eval_every_s, measure), EverySeconds(config.save_every_s, save)]
     begun = state.step
     run_dir.tell_step(config.name, begun, state.num_steps, at_once=True)
@@ -141,6 +144,16 @@ def run_stage(
         measure(state)
         save(state)
     return StageResult(state, state.done)
+
+
+def _samples(config: StageConfig, corpus: Corpus, run_dir: RunDir, *, left_s: float) -> list[Hook]:
+    """Now and then what the model says, if it is wanted; `left_s` seconds are left for training."""
+    if config.sample_share <= 0:
+        return []
+    learned = tuple(name for name, share in config.streams.items() if share > 0)
+    last_s = time.monotonic() + (1 + config.sample_share) * left_s  # the last ones come after the last step
+    samples = Samples(config.name, learned, corpus, run_dir, ends_at_s=last_s)
+    return [WithinShare(config.sample_share, config.sample_every_s, samples)]
 
 
 def start_state(config: StageConfig, model: Transformer, corpus: Corpus) -> TrainState:

@@ -19,6 +19,7 @@ from liaoliao.recipes.corpus import (
     drill_examples,
     rng_for,
     talk_examples,
+    within_rows,
     write_stream,
 )
 from liaoliao.text.chat_template import ChatTemplate
@@ -41,8 +42,12 @@ def town_corpus(
     shares: Mapping[str, float] = SHARES,
     pretrain: Mapping[str, float] = PRETRAIN,
     sft: Mapping[str, float] = SFT,
+    row_length: int | None = None,
 ) -> Corpus:
-    """Write about `num_tokens` of the town. The world itself is always the same; `seed` draws what is said about it."""
+    """Write about `num_tokens` of the town. The world itself is always the same; `seed` draws what is said about it.
+
+    Talk longer than a row of `row_length` tokens is learned from in several.
+    """
     town = town_world.build_town()
     tokenizer = Tokenizer.train(_tokenizer_texts(town, seed), vocab_size, segment=town_world.segment_words)
     template = ChatTemplate(tokenizer)
@@ -55,7 +60,7 @@ def town_corpus(
         examples = {
             "documents": document_examples(tokenizer, documents),
             "drills": drill_examples(tokenizer, template, drills),
-            "talks": talk_examples(template, talks),
+            "talks": within_rows(talk_examples(template, talks), row_length),
         }
         for name, stream in examples.items():
             streams[f"{name}:{lang}"] = write_stream(folder, f"{name}:{lang}", tokenizer, stream, half[name])

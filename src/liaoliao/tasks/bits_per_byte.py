@@ -26,7 +26,7 @@ from liaoliao.chat.assistant import Assistant
 from liaoliao.data.conversations import to_conversation
 from liaoliao.data.records import Record, parse, place, raw_records
 from liaoliao.data.sources import kind_of
-from liaoliao.errors import DataError, UsageError
+from liaoliao.errors import DataError, TemplateError, UsageError
 from liaoliao.messages import Conversation, Message, Reasoning, Text, ToolCall, ToolResult
 from liaoliao.tasks.task import Progress, TaskResult, ratio_and_stderr
 from liaoliao.text.chat_template import Template
@@ -186,9 +186,9 @@ def _talk(record: Record, where: str, template: Template) -> Document:
         )
     try:
         conversation = to_conversation(record)
-    except DataError as error:
+        rendered = template.render(conversation.messages, conversation.tools)
+    except (DataError, TemplateError) as error:
         raise DataError(f"{where}: {error}") from error
-    rendered = template.render(conversation.messages, conversation.tools)
     return Document(np.array(rendered.token_ids, dtype=np.int32), _said_bytes(conversation))
 
 

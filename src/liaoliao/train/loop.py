@@ -62,6 +62,7 @@ class TrainState:
 
 Hook = Callable[[TrainState], None]
 Schedule = Callable[[float], float]
+MOST_EMPTY = 100  # steps in a row with nothing to learn from: then there is nothing in the source
 
 
 def train(
@@ -74,14 +75,15 @@ def train(
 ) -> None:
     """Run from `state.step` to `state.num_steps`, or until a hook sets `state.stop`.
 
-    Raises TrainingError where the loss or the gradient is not a number: weights of that step are not touched.
+    What has nothing to learn from is passed over, and is no step. Raises TrainingError where the source gives nothing else,
+    and where the loss or the gradient is not a number: weights of that step are not touched.
     """
     state.model.train()
     hooks = tuple(hooks)
     steps = iter(state.source)
     while not (state.done or state.stop):
         started = time.perf_counter()
-        microbatches = next(steps)
+        microbatches = _next_step(steps)
         factor = schedule(state.progress)
         state.metrics = _gradients(state.model, microbatches, objective)
         norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), clip_norm))
@@ -100,13 +102,20 @@ def train(
     state.model.eval()
 
 
+def _next_step(steps: Iterator[list[Batch]]) -> list[Batch]:
+    """The next one that has something to learn from."""
+    for _ in range(MOST_EMPTY):
+        microbatches = next(steps)
+        if sum(batch.num_items for batch in microbatches):
+            return microbatches
+    raise TrainingError(
+        f"{MOST_EMPTY} steps in a row had nothing to learn from: all their loss weights are 0 (is there an assistant turn?)"
+    )
+
+
 def _gradients(model: Transformer, microbatches: Sequence[Batch], objective: Objective) -> Metrics:
     """Accumulate the gradient of the mean loss of one step; return the step's metrics, each a mean over its items."""
     num_items = sum(batch.num_items for batch in microbatches)
-    if num_items == 0:
-        raise TrainingError(
-            "a step has nothing to learn from: all its loss weights are 0 (is there an assistant turn?)"
-        )
     metrics: Metrics = {}
     for batch in microbatches:
         loss, sums = objective(model, batch)

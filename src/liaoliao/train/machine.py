@@ -1,6 +1,6 @@
 """What this machine offers a run: threads, memory behaviour and the dtype to compute in.
 
-prepare_machine();  pick_dtype("auto")  ->  torch.bfloat16 on a CPU with AVX-512 bf16 or on a GPU, else torch.float32
+prepare_machine();  pick_dtype("auto")  ->  torch.bfloat16 on a CPU that multiplies it (AVX-512 or AMX), else torch.float32
 """
 
 import ctypes
@@ -34,14 +34,16 @@ def prepare_machine() -> None:
 
 
 def pick_dtype(name: DtypeName) -> torch.dtype:
-    """The arithmetic's dtype. `auto` takes bf16 where the processor multiplies it natively."""
+    """The dtype to train in. `auto` takes bf16 where the processor multiplies it natively: training stays on the CPU, also
+    where there is a GPU.
+    """
     if name == "fp32":
         return torch.float32
     if name == "bf16":
         return torch.bfloat16
     if name != "auto":
         raise ConfigError(f"dtype must be auto, fp32 or bf16, not {name!r}")
-    return torch.bfloat16 if torch.cuda.is_available() or _cpu_has_bf16() else torch.float32
+    return torch.bfloat16 if _cpu_has_bf16() else torch.float32
 
 
 def _cpu_has_bf16() -> bool:

@@ -38,7 +38,7 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         for name in ("matrix_lr", "embedding_lr", "scalar_lr", "adamw_lr", "clip_norm"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # nor is nan
                 raise ConfigError(f"optim.{name} must be above 0, got {getattr(self, name)}")
 
 

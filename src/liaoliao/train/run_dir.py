@@ -2,6 +2,7 @@
 
     RUN/config.json            the resolved recipe
     RUN/state.json             whether it is alive, and how far (model/run_state.py)
+    RUN/time.json              the seconds it has taken, all its processes together (run_clock.py)
     RUN/metrics.jsonl          one line a logged step, one an evaluation
     RUN/samples.jsonl          what the model says to the same few prompts, from time to time
     RUN/checkpoints/000400/    a whole model (talk to it!) with `training.json` and `training.safetensors` beside it
@@ -31,6 +32,7 @@ from liaoliao.model.run_registry import register_run, unregister_run
 from liaoliao.model.run_state import STATE_FILE as RUN_STATE_FILE
 from liaoliao.model.run_state import RunState, new_state, read_state, write_state
 from liaoliao.train.loop import TrainState
+from liaoliao.train.run_clock import RunClock
 
 STATE_FILE, TENSORS_FILE = "training.json", "training.safetensors"
 METRICS_FILE, SAMPLES_FILE = "metrics.jsonl", "samples.jsonl"
@@ -38,10 +40,10 @@ BEAT_S = 2.0  # how often a run says how far it is
 
 
 class RunDir:
-    """Reads and writes one run's folder. `fresh=True` refuses a folder that already holds a run."""
+    """Reads and writes one run's folder; `start` refuses one that already holds a run. `clock` is its time, in all."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.clock = folder, RunClock(folder)
         self._state: RunState | None = None  # of the run that this object is carrying out
         self._told = 0.0
 
@@ -52,6 +54,7 @@ class RunDir:
                 f"{self.folder} already holds a run; go on with it (--resume) or name another folder (--out)"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.clock.forget()
         save_json(config, self.folder / "config.json")
 
     # ------------------------------------------------------------ how it is going
@@ -60,6 +63,7 @@ class RunDir:
         """Say that this process carries the run out from now on, and make it known to this user's liaoliao."""
         self._state = new_state(recipe, read_state(self.folder))
         write_state(self.folder, self._state)
+        self.clock.start()
         with suppress(OSError):  # a home that cannot be written to costs the run its place in a list, no more
             register_run(self.folder)
 
@@ -71,6 +75,7 @@ class RunDir:
         self._state = replace(
             self._state, stage=stage, step=step, num_steps=num_steps, updated_at=time.time()
         )
+        self.clock.save()
         with suppress(OSError):  # if the disk is full the next checkpoint will say so
             write_state(self.folder, self._state)
 
@@ -83,9 +88,11 @@ class RunDir:
         state, self._state = self._state, None
         if not (self.folder / "config.json").exists():
             (self.folder / RUN_STATE_FILE).unlink(missing_ok=True)
+            self.clock.forget()
             unregister_run(self.folder)
             return
         now = time.time()
+        self.clock.save()
         with suppress(OSError):
             write_state(
                 self.folder, replace(state, status=status, error=error, updated_at=now, finished_at=now)
