@@ -23,7 +23,13 @@ mend:
 
 
 class LiaoError(Exception):
-    """The root of the tree: a mistake that the person can mend, told in one or two clear sentences."""
+    """The root of the tree: a mistake that the person can mend, told in one or two clear sentences. `code` is a short
+    name of the mistake where the page has words for it in the reader's language (web/src/lib/i18n/errors.ts).
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class UsageError(LiaoError):

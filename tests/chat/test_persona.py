@@ -115,6 +115,10 @@ def test_a_damaged_picture_is_refused(data: st.DataObject) -> None:
 
 
 DEEP = b"[" * 200_000
+CODES = {
+    "damaged": "damaged_picture", "begin as a PNG": "damaged_picture", "4 MiB": "file_too_large",
+    "needs a name": "persona_name", "longer": "persona_words",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -148,8 +152,9 @@ DEEP = b"[" * 200_000
     ],
 )
 def test_what_is_no_card_is_refused(data: bytes, why: str) -> None:
-    with pytest.raises(DataError, match=why):
+    with pytest.raises(DataError, match=why) as caught:
         read_card(data)
+    assert caught.value.code == next((CODES[words] for words in CODES if words in why), "no_card")
 
 
 def test_names_are_filled_in_once() -> None:

@@ -12,6 +12,7 @@ from liaoliao.errors import (
     OverloadedError,
     RequestError,
     TemplateError,
+    UsageError,
 )
 from liaoliao.server.failures import ApiError, as_api_error, envelope, error_response
 from tests.server.conftest import failure, post
@@ -23,6 +24,7 @@ from tests.server.plain import ask
     [
         (RequestError("no"), 400, None),
         (DataError("no"), 400, None),
+        (UsageError("no", code="last_admin"), 400, "last_admin"),
         (TemplateError("no"), 400, None),
         (ContextLengthError("no", num_tokens=70, max_length=64), 400, "context_length_exceeded"),
         (OverloadedError("no", retry_after_s=2.4), 503, "overloaded"),

@@ -27,24 +27,26 @@ def test_the_first_account_is_an_admin_and_the_next_is_what_it_is_told(store: St
 
 def test_what_is_no_name(store: Store) -> None:
     for name in ("", "a b", "a\0", "x" * 65, "a/b", "<b>", "\ud800", "a\n"):
-        with pytest.raises(UsageError, match="cannot name"):
+        with pytest.raises(UsageError, match="cannot name") as caught:
             store.create_account(name, GOOD)
-        assert store.verify_password(name, GOOD) is None
+        assert caught.value.code == "account_name" and store.verify_password(name, GOOD) is None
 
 
 def test_names_that_look_alike_are_one(store: Store) -> None:
     store.create_account("Anna", GOOD)
     for taken in ("anna", "ＡＮＮＡ", "aNNa"):
-        with pytest.raises(UsageError, match="already"):
+        with pytest.raises(UsageError, match="already") as caught:
             store.create_account(taken, GOOD)
+        assert caught.value.code == "account_name_taken"
     found = store.verify_password("ＡNNA", GOOD)
     assert found is not None and found.name == "Anna"
 
 
 def test_bad_passwords(store: Store) -> None:
     for password in ("", "short", "x" * 1025):
-        with pytest.raises(UsageError, match="password"):
+        with pytest.raises(UsageError, match="password") as caught:
             store.create_account("anna", password)
+        assert caught.value.code == "password_length"
     assert store.accounts() == []
 
 
@@ -101,8 +103,9 @@ def test_there_is_always_an_admin_who_can_log_in(store: Store) -> None:
         lambda: store.set_disabled(anna.id, True),
         lambda: store.delete_account(anna.id),
     ):
-        with pytest.raises(UsageError, match="last admin"):
+        with pytest.raises(UsageError, match="last admin") as caught:
             last()
+        assert caught.value.code == "last_admin"
     ben = store.create_account("ben", GOOD, "admin")
     assert store.set_role(anna.id, "member").role == "member"
     with pytest.raises(UsageError, match="last admin"):
@@ -181,15 +184,31 @@ def test_a_hash_of_another_cost_is_renewed_at_the_next_login(
 def test_changing_a_password(store: Store) -> None:
     anna = store.create_account("anna", GOOD)
     token, _ = store.create_session(anna.id, 60.0)
-    with pytest.raises(UsageError, match="present password"):
+    with pytest.raises(UsageError, match="present password") as caught:
         store.set_password(anna.id, "wrong one", "battery staple")
-    assert store.find_session(token) is not None
+    assert caught.value.code == "not_the_password" and store.find_session(token) is not None
     store.set_password(anna.id, GOOD, "battery staple")
     assert store.find_session(token) is None
     assert store.verify_password("anna", GOOD) is None
     assert store.check_password(anna.id, "battery staple") and not store.check_password(anna.id, GOOD)
     store.set_password(anna.id, None, GOOD)  # an admin resets it
     assert store.verify_password("anna", GOOD) == anna
+
+
+def test_a_password_that_is_changed_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two changes at once, and the later one fails aloud."""
+    anna = store.create_account("anna", GOOD)
+
+    def meanwhile(password: str) -> str:
+        monkeypatch.setattr("liaoliao.store.accounts.hash_password", hash_password)
+        store.set_password(anna.id, GOOD, "battery staple")
+        return hash_password(password)
+
+    monkeypatch.setattr("liaoliao.store.accounts.hash_password", meanwhile)
+    with pytest.raises(UsageError, match="somebody else") as caught:
+        store.set_password(anna.id, GOOD, "a third password")
+    assert caught.value.code == "password_changed"
+    assert store.check_password(anna.id, "battery staple")
 
 
 def test_the_owner_of_single_user_mode_is_one_and_can_get_a_password(store: Store, url: str) -> None:
@@ -211,8 +230,9 @@ def test_the_first_account_takes_over_what_single_user_mode_had(store: Store) ->
     assert (anna.id, anna.name, anna.role, anna.has_password) == (owner.id, "anna", "admin", True)
     assert store.conversation(anna.id, talk.id) == talk and not store.needs_setup()
     assert store.verify_password("anna", GOOD) == anna == store.single_account()
-    with pytest.raises(UsageError, match="already"):
+    with pytest.raises(UsageError, match="already") as caught:
         store.create_first_account("ben", GOOD)
+    assert caught.value.code == "set_up"
 
 
 def test_the_first_account_of_a_new_store(store: Store) -> None:

@@ -135,8 +135,9 @@ def test_secrets_are_nowhere_in_the_database(store: Store) -> None:
 
 def test_names_of_keys(store: Store) -> None:
     for name in ("", "   ", "x" * 101):
-        with pytest.raises(UsageError, match="name of a key"):
+        with pytest.raises(UsageError, match="name of a key") as caught:
             store.create_account_key(store.single_account().id, name)
+        assert caught.value.code == "key_name"
 
 
 def test_a_session_is_for_the_present_password(store: Store) -> None:

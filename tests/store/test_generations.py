@@ -46,19 +46,15 @@ def test_a_reply_from_beginning_to_end(store: Store, me: Account) -> None:
     done = store.finish_generation(
         node.id, Message.assistant("It leaves."), "length", token_ids=[5, 6, 4_000_000_000], opening_tokens=1,
         prompt_tokens=9, completion_tokens=3, cached_tokens=4, first_token_s=0.25, total_s=1.5,
-        finish_reason="length", error="none really",
+        finish_reason="length", error="none really", error_code="overloaded",
     )  # fmt: skip
     made = done.generation
     assert done == store.node(me.id, node.id) and done.status == "length" and made is not None
     assert (made.model, made.model_version, made.params) == ("m", "v", {"seed": 7})
     assert (made.token_ids, made.opening_tokens) == ((5, 6, 4_000_000_000), 1)
     assert (made.prompt_tokens, made.completion_tokens, made.cached_tokens) == (9, 3, 4)
-    assert (made.first_token_s, made.total_s, made.finish_reason, made.error) == (
-        0.25,
-        1.5,
-        "length",
-        "none really",
-    )
+    assert (made.first_token_s, made.total_s, made.finish_reason) == (0.25, 1.5, "length")
+    assert (made.error, made.error_code) == ("none really", "overloaded")
 
 
 def test_a_reply_is_finished_once(store: Store, me: Account) -> None:

@@ -122,7 +122,7 @@ def test_those_who_start_at_once_do_not_step_on_each_other(empty: str) -> None:
 
 
 def test_an_older_database_is_brought_up_to_date(database: Database, empty: str) -> None:
-    """With the first schema, and an answer in it: it has no tools, and the rest is as it was."""
+    """With the first schema, and an answer in it: it has no tools and no code, and the rest is as it was."""
     config = Config(attributes={})
     config.set_main_option("script_location", str(migrate._FOLDER))
     with database.write() as connection:
@@ -143,5 +143,6 @@ def test_an_older_database_is_brought_up_to_date(database: Database, empty: str)
     with Store.open(empty) as store:
         generation = store.node(talk, made).generation
         assert generation is not None and (generation.prompt_tokens, generation.tool_uses) == (3, ())
+        assert generation.error_code is None
         store.keep_answered(talk, talk, "k", "d", talk, [made])
         assert store.answered_request(talk, talk, "k") is not None

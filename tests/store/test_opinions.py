@@ -63,11 +63,13 @@ def test_attachments_are_text_and_come_back_whole(store: Store, me: Account) -> 
 
 def test_attachments_that_cannot_be(store: Store, me: Account) -> None:
     files = [
-        ("a", b"\xff"), ("a", b"a\0b"), ("a", b"x" * (1 << 20) + b"y"), ("", b""), ("x" * 256, b""), ("a\0", b"x"),
+        ("a", b"\xff", "not_text"), ("a", b"a\0b", "not_text"), ("a", b"x" * (1 << 20) + b"y", "file_too_large"),
+        ("", b"", "invalid_value"), ("x" * 256, b"", "invalid_value"), ("a\0", b"x", "not_writable"),
     ]  # fmt: skip
-    for name, data in files:
-        with pytest.raises(DataError):
+    for name, data, code in files:
+        with pytest.raises(DataError) as caught:
             store.add_attachment(me.id, name, "text/plain", data)
+        assert caught.value.code == code
     assert store.export_account(me.id)["attachments"] == []
 
 
@@ -92,17 +94,20 @@ def test_personas(store: Store, me: Account) -> None:
         store.update_conversation(me.id, talk.id, persona_id=made.id)
 
 
-IMPOSSIBLE: list[dict[str, Any]] = [
-    {"name": " "}, {"name": "x" * 201}, {"name": 3}, {"greeting": None}, {"example": "x" * 200_001}, {"id": "x"},
-    {"avatar": b"<svg onload=alert(1)>"}, {"avatar": PNG + bytes(512_000)}, {"avatar": "png"},
-    {"source": []}, {"source": {"x": "y" * 2_000_000}}, {"description": "\0"},
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"name": " "}, "persona_name"), ({"name": "x" * 201}, "persona_name"), ({"name": 3}, "persona_name"),
+    ({"greeting": None}, "persona_words"), ({"example": "x" * 200_001}, "persona_words"), ({"id": "x"}, "invalid_value"),
+    ({"avatar": b"<svg onload=alert(1)>"}, "persona_picture"), ({"avatar": PNG + bytes(512_000)}, "persona_picture"),
+    ({"avatar": "png"}, "persona_picture"), ({"source": {"x": "y" * 2_000_000}}, "file_too_large"),
+    ({"source": []}, "file_too_large"), ({"description": "\0"}, "not_writable"),
 ]  # fmt: skip
 
 
 def test_personas_that_cannot_be(store: Store, me: Account) -> None:
     made = store.add_persona(me.id, name="Lin")
-    for changes in IMPOSSIBLE:
-        with pytest.raises(DataError):
+    for changes, code in IMPOSSIBLE:
+        with pytest.raises(DataError) as caught:
             store.update_persona(me.id, made.id, **changes)
             pytest.fail(str(changes)[:200])
+        assert caught.value.code == code
     assert store.personas(me.id) == [made]

@@ -35,6 +35,8 @@ def fill(store: Store, id: str) -> None:
         completion_tokens=2,
         total_s=0.5,
         first_token_s=0.1,
+        error="no room",
+        error_code="overloaded",
         tool_uses=[
             ToolUse("call_0", "lookup", '{"of": "渡轮"}', "9:00"),
             ToolUse("call_1", "lookup", "{}", None),
@@ -238,8 +240,9 @@ def test_files_of_other_kinds(store: Store, me: Account) -> None:
         {"format": "liaoliao/1", "conversations": {}}, {"format": "liaoliao/1", "personas": 3},
     ]  # fmt: skip
     for data in files:
-        with pytest.raises(DataError):
+        with pytest.raises(DataError) as caught:
             store.import_conversations(me.id, data)
+        assert caught.value.code == "no_export"
     with pytest.raises(NotFoundError):
         store.import_conversations("0" * 26, [])
 

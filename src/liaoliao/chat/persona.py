@@ -81,14 +81,15 @@ def persona_prompt(name: str, system_prompt: str, example: str, *, user: str) ->
 def read_card(data: bytes) -> Card:
     """The card in a JSON or PNG file. Raises DataError saying what is wrong with it."""
     if len(data) > MAX_CARD_BYTES:
-        raise DataError(f"the card is larger than {MAX_CARD_BYTES >> 20} MiB")
+        raise DataError(f"the card is larger than {MAX_CARD_BYTES >> 20} MiB", code="file_too_large")
     if not data.startswith(_PNG):
         return _card(_json(data, "the file"), None)
     chunks = list(_chunks(data))
     texts = dict(_text(body) for kind, body in chunks if kind == b"tEXt")
     payload = next((texts[name] for name in _CARD_CHUNKS if name in texts), None)
     if payload is None:
-        raise DataError("this picture carries no character card (a tEXt chunk named 'chara')")
+        told = "this picture carries no character card (a tEXt chunk named 'chara')"
+        raise DataError(told, code="no_card")
     return _card(_json(_unbase64(payload), "the card in the picture"), _avatar(chunks))
 
 
@@ -109,7 +110,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if kind == b"IEND":
             return
         at = end
-    raise DataError("the picture is damaged or incomplete")
+    raise DataError("the picture is damaged or incomplete", code="damaged_picture")
 
 
 def _text(body: bytes) -> tuple[bytes, bytes]:
@@ -121,14 +122,14 @@ def _unbase64(payload: bytes) -> bytes:
     try:
         return base64.b64decode(payload, validate=True)
     except ValueError as error:
-        raise DataError(f"the card in the picture is not base64: {error}") from error
+        raise DataError(f"the card in the picture is not base64: {error}", code="no_card") from error
 
 
 def _avatar(chunks: list[tuple[bytes, bytes]]) -> bytes | None:
     """The bare picture; None for one that is too large for a browser to be given, in bytes or in pixels."""
     kind, header = chunks[0]
     if kind != b"IHDR" or len(header) != 13:
-        raise DataError("the picture does not begin as a PNG does")
+        raise DataError("the picture does not begin as a PNG does", code="damaged_picture")
     width, height = struct.unpack_from(">II", header)
     picture = _PNG + b"".join(_chunk(kind, body) for kind, body in chunks if kind in _PICTURE_CHUNKS)
     fits = 0 < width <= MAX_AVATAR_SIDE and 0 < height <= MAX_AVATAR_SIDE
@@ -149,11 +150,10 @@ def _json(data: bytes, where: str) -> Mapping[str, Any]:
             value, ensure_ascii=False, allow_nan=False
         ).encode()  # neither NaN nor half a surrogate pair
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{where} is no character card: it is neither a PNG nor JSON ({error})"[:300]
-        ) from error
+        told = f"{where} is no character card: it is neither a PNG nor JSON ({error})"[:300]
+        raise DataError(told, code="no_card") from error
     if not isinstance(value, dict):
-        raise DataError(f"{where} is no character card: it is no JSON object")
+        raise DataError(f"{where} is no character card: it is no JSON object", code="no_card")
     return value
 
 
@@ -163,13 +163,15 @@ def _card(source: Mapping[str, Any], avatar: bytes | None) -> Card:
     fields = {name: _said(data, name) for name in _USED}
     name = " ".join(fields["name"].split())
     if not name or len(name) > MAX_NAME_CHARS:
-        raise DataError(f"a character card needs a name of at most {MAX_NAME_CHARS} characters")
+        told = f"a character card needs a name of at most {MAX_NAME_CHARS} characters"
+        raise DataError(told, code="persona_name")
     card = Card(
         name, _short(fields["creator_notes"] or fields["description"]), _system_prompt(fields),
         fields["first_mes"], fields["mes_example"], avatar, dict(source), _unused(data),
     )  # fmt: skip
     if len(card.system_prompt) > MAX_TEXT_CHARS:
-        raise DataError(f"the texts of the card are together longer than {MAX_TEXT_CHARS} characters")
+        told = f"the texts of the card are together longer than {MAX_TEXT_CHARS} characters"
+        raise DataError(told, code="persona_words")
     return card
 
 
@@ -178,9 +180,10 @@ def _said(data: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise DataError(f"the card's {name} must be text, not {type(value).__name__}")
+        raise DataError(f"the card's {name} must be text, not {type(value).__name__}", code="no_card")
     if len(value) > MAX_TEXT_CHARS:
-        raise DataError(f"the card's {name} is longer than {MAX_TEXT_CHARS} characters")
+        told = f"the card's {name} is longer than {MAX_TEXT_CHARS} characters"
+        raise DataError(told, code="persona_words")
     return value.strip()
 
 

@@ -48,9 +48,9 @@ class ApiError(LiaoError):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, code=code)
         self.message, self.status, self.type = message, status, type
-        self.param, self.code, self.headers = param, code, dict(headers or {})
+        self.param, self.headers = param, dict(headers or {})
 
 
 def unauthorized(message: str = "Incorrect API key provided.") -> ApiError:
@@ -101,7 +101,7 @@ def as_api_error(error: Exception) -> ApiError:
         case CheckpointError():
             return ApiError(str(error), status=500, type="server_error")
         case LiaoError():
-            return ApiError(str(error))
+            return ApiError(str(error), code=error.code)
         case RequestValidationError():
             return _invalid(error.errors())
         case HTTPException():

@@ -57,7 +57,7 @@ class Accounts(Part):
         hashed = hash_password(password)
         with self._database.write(alone=True) as connection:
             if _has_passwords(connection):
-                raise UsageError("there is an account already; an admin makes more")
+                raise UsageError("there is an account already; an admin makes more", code="set_up")
             owner = _owner(connection)
             if owner is None:
                 return _insert(connection, name, hashed, "admin")
@@ -148,7 +148,7 @@ class Accounts(Part):
         with self._database.read() as connection:
             row = _row(connection, account_id)
         if old is not None and not is_password(row.password_hash, old):
-            raise UsageError("that is not the present password")
+            raise UsageError("that is not the present password", code="not_the_password")
         hashed = hash_password(new)
         self._keep_password(account_id, hashed, row.password_hash, ends_sessions=True)
         return replace(_account(row), has_password=True, password_stamp=_stamp(hashed))
@@ -178,7 +178,9 @@ class Accounts(Part):
         changed = update(_TABLE).where(_TABLE.c.id == account_id, same).values(password_hash=hashed)
         with self._database.write(alone=True) as connection:
             if connection.execute(changed).rowcount == 0 and ends_sessions:
-                raise UsageError("the password has just been changed by somebody else")
+                raise UsageError(
+                    "the password has just been changed by somebody else", code="password_changed"
+                )
             if ends_sessions:
                 _end_sessions(connection, account_id)
 
@@ -240,7 +242,7 @@ def _keep_an_admin(connection: Connection, row: AnyRow, *, leaves: bool = False)
     rules = (_TABLE.c.role == "admin", ~_TABLE.c.disabled, _TABLE.c.password_hash.is_not(None))
     rulers = set(connection.execute(select(_TABLE.c.id).where(*rules)).scalars())
     if rulers == {row.id} and not (leaves and _is_only(connection, row.id)):
-        raise UsageError(f"{row.name} is the last admin: make another one first")
+        raise UsageError(f"{row.name} is the last admin: make another one first", code="last_admin")
 
 
 def _is_only(connection: Connection, account_id: str) -> bool:
@@ -251,7 +253,8 @@ def _is_only(connection: Connection, account_id: str) -> bool:
 def _checked_name(name: str) -> str:
     name = unicodedata.normalize("NFKC", name)
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name[:70]!r} cannot name an account: 1 to 64 letters, digits and . _ - @ +")
+        told = f"{name[:70]!r} cannot name an account: 1 to 64 letters, digits and . _ - @ +"
+        raise UsageError(told, code="account_name")
     return name
 
 
@@ -270,7 +273,7 @@ def _is_taken(connection: Connection, name: str) -> bool:
 
 def _refuse_taken(connection: Connection, name: str) -> None:
     if _is_taken(connection, name):
-        raise UsageError(f"there is an account called {name} already")
+        raise UsageError(f"there is an account called {name} already", code="account_name_taken")
 
 
 def _free_name(connection: Connection, name: str) -> str:

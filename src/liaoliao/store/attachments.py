@@ -71,12 +71,13 @@ def keep_attachment(
 def checked_attachment(name: str, media_type: str, data: bytes) -> str:
     """The text of a file. Raises DataError for one that cannot be kept."""
     if not 1 <= len(name) <= MAX_NAME or len(media_type) > MAX_NAME:
-        raise DataError(f"an attachment's name has 1 to {MAX_NAME} characters")
+        raise DataError(f"an attachment's name has 1 to {MAX_NAME} characters", code="invalid_value")
     if len(data) > MAX_BYTES:
-        raise DataError(f"{name}: {len(data)} bytes; an attachment has at most {MAX_BYTES}")
+        told = f"{name}: {len(data)} bytes; an attachment has at most {MAX_BYTES}"
+        raise DataError(told, code="file_too_large")
     try:
         return checked_words(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not a text file in UTF-8 (byte {error.start})") from error
+        raise DataError(f"{name}: not a text file in UTF-8 (byte {error.start})", code="not_text") from error
     except DataError as error:
-        raise DataError(f"{name}: not a text file: {error}") from error
+        raise DataError(f"{name}: not a text file: {error}", code="not_text") from error

@@ -29,11 +29,12 @@ _MAX_DEPTH = 64
 def checked_words(text: str) -> str:
     """The text itself. Raises DataError for what is no text: NUL, or half of a surrogate pair."""
     if "\0" in text:
-        raise DataError("text cannot hold the character NUL (U+0000)")
+        raise DataError("text cannot hold the character NUL (U+0000)", code="not_writable")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DataError(f"not valid Unicode: half of a surrogate pair at character {error.start}") from error
+        told = f"not valid Unicode: half of a surrogate pair at character {error.start}"
+        raise DataError(told, code="not_writable") from error
     return text
 
 
@@ -43,7 +44,7 @@ def dump_json(value: object) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot be written as JSON: {error}") from error
+        raise DataError(f"cannot be written as JSON: {error}", code="not_writable") from error
     return checked_words(text)  # json.dumps escapes NUL, so that one passes
 
 
@@ -55,7 +56,7 @@ def _refuse_depth(value: object) -> None:
         level = [item for each in inner for item in (each.values() if isinstance(each, dict) else each)]
         if not level:
             return
-    raise DataError(f"JSON that nests more than {_MAX_DEPTH} levels deep")
+    raise DataError(f"JSON that nests more than {_MAX_DEPTH} levels deep", code="not_writable")
 
 
 class Words(TypeDecorator[str]):

@@ -86,7 +86,7 @@ class Credentials(Part):
         UsageError for a name that is empty or longer than 100 characters.
         """
         if not 1 <= len(name.strip()) <= _MAX_NAME:
-            raise UsageError(f"the name of a key has 1 to {_MAX_NAME} characters")
+            raise UsageError(f"the name of a key has 1 to {_MAX_NAME} characters", code="key_name")
         key = KEY_PREFIX + secrets.token_urlsafe(32)
         record = AccountKey(new_id(), account_id, name.strip(), key[:_SHOWN], time.time(), None)
         values = {"id": record.id, "account_id": account_id, "name": record.name, "prefix": record.prefix}

@@ -218,7 +218,8 @@ def told() -> Iterator[None]:
     except IntegrityError:
         raise
     except DataError as error:
-        raise OurDataError(f"a value does not fit the database: {error.orig}") from error
+        why = f"a value does not fit the database: {error.orig}"
+        raise OurDataError(why, code="invalid_value") from error
     except StatementError as error:
         if isinstance(error.orig, LiaoError):  # from a column type
             raise error.orig from None

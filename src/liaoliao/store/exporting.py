@@ -85,7 +85,7 @@ def _generation(made: Generation) -> ExportedGeneration:
     return ExportedGeneration(
         made.model, made.model_version, made.params, made.prompt_tokens, made.completion_tokens, made.cached_tokens,
         made.first_token_s, made.total_s, made.finish_reason, made.error, made.token_ids, made.opening_tokens,
-        made.tool_uses,
+        made.tool_uses, made.error_code,
     )  # fmt: skip
 
 

@@ -89,6 +89,7 @@ class Generations(Part):
         total_s: float | None = None,
         finish_reason: str | None = None,
         error: str | None = None,
+        error_code: str | None = None,
     ) -> Node:
         """Keep a reply as it came to be, with the figures of its making. Raises NotFoundError if its conversation was
         deleted, UsageError if it is finished already, DataError for the status "running" or figures out of range.
@@ -99,7 +100,7 @@ class Generations(Part):
             "token_ids": tuple(token_ids), "opening_tokens": opening_tokens, "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens, "cached_tokens": cached_tokens, "first_token_s": first_token_s,
             "total_s": total_s, "finish_reason": finish_reason, "error": error,
-            "tool_uses": tuple(tool_uses),
+            "error_code": error_code, "tool_uses": tuple(tool_uses),
         }  # fmt: skip
         with self._database.write() as connection:
             _rewrite(connection, message_id, message, status)

@@ -64,5 +64,5 @@ def _generation(row: AnyRow) -> Generation:
     return Generation(
         row.id, row.message_id, row.model, row.model_version, row.params, row.prompt_tokens, row.completion_tokens,
         row.cached_tokens, row.first_token_s, row.total_s, row.finish_reason, row.error, row.token_ids,
-        row.opening_tokens, row.tool_uses,
+        row.opening_tokens, row.tool_uses, row.error_code,
     )  # fmt: skip

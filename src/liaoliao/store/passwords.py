@@ -24,7 +24,8 @@ _HASHER = PasswordHasher(_PASSES, _MEMORY_KIB, _LANES, _HASH, _SALT)
 def hash_password(password: str) -> str:
     """What to keep of a password. Raises UsageError for one that is too short or too long."""
     if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
-        raise UsageError(f"a password has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters")
+        told = f"a password has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters"
+        raise UsageError(told, code="password_length")
     return _HASHER.hash(_bytes(password))
 
 

@@ -100,24 +100,27 @@ def checked_persona(values: Mapping[str, Any]) -> None:
     """Raise DataError for what is not a persona's field, or no value of it."""
     for name, value in values.items():
         if name not in _FIELDS:
-            raise DataError(f"{name!r} is nothing that a persona has; it has {', '.join(_FIELDS)}")
+            told = f"{name!r} is nothing that a persona has; it has {', '.join(_FIELDS)}"
+            raise DataError(told, code="invalid_value")
         if name == "name" and not (
             isinstance(value, str) and len(value.strip()) >= 1 and len(value) <= MAX_NAME
         ):
-            raise DataError(f"name: expected 1 to {MAX_NAME} characters")
+            raise DataError(f"name: expected 1 to {MAX_NAME} characters", code="persona_name")
         if name in _WORDS and not (isinstance(value, str) and len(value) <= MAX_WORDS):
-            raise DataError(f"{name}: expected text of at most {MAX_WORDS} characters")
+            raise DataError(f"{name}: expected text of at most {MAX_WORDS} characters", code="persona_words")
         if name == "source" and not (isinstance(value, dict) and len(dump_json(value)) <= MAX_SOURCE):
-            raise DataError(f"source: expected an object of at most {MAX_SOURCE} characters of JSON")
+            told = f"source: expected an object of at most {MAX_SOURCE} characters of JSON"
+            raise DataError(told, code="file_too_large")
         if name == "avatar" and value is not None:
             _check_avatar(value)
 
 
 def _check_avatar(value: object) -> None:
     if not isinstance(value, bytes) or len(value) > MAX_AVATAR_BYTES:
-        raise DataError(f"avatar: expected a picture of at most {MAX_AVATAR_BYTES} bytes")
+        told = f"avatar: expected a picture of at most {MAX_AVATAR_BYTES} bytes"
+        raise DataError(told, code="persona_picture")
     if not value.startswith(_IMAGES) and not (value[:4] == b"RIFF" and value[8:12] == b"WEBP"):
-        raise DataError("avatar: expected a PNG, JPEG or WebP picture")
+        raise DataError("avatar: expected a PNG, JPEG or WebP picture", code="persona_picture")
 
 
 def _persona(row: AnyRow) -> Persona:

@@ -97,7 +97,8 @@ def _talks(data: object, skipped: _Skipped) -> Iterator[tuple[str, ExportedConve
         not data or any(isinstance(talk, dict) and "mapping" in talk for talk in data)
     ):
         return _theirs(data, skipped)
-    raise DataError(f"neither an export of ours (format {FORMAT!r}) nor ChatGPT's conversations.json")
+    why = f"neither an export of ours (format {FORMAT!r}) nor ChatGPT's conversations.json"
+    raise DataError(why, code="no_export")
 
 
 def _ours(talks: Iterable[object], skipped: _Skipped) -> Iterator[tuple[str, ExportedConversation]]:
@@ -152,7 +153,7 @@ def _read(cls: type[T], data: object, label: str, skipped: _Skipped) -> T | None
 def _list(data: Mapping[str, Any], key: str) -> list[Any]:
     value = data.get(key, [])
     if not isinstance(value, list):
-        raise DataError(f"{key}: expected a list, got {type(value).__name__}")
+        raise DataError(f"{key}: expected a list, got {type(value).__name__}", code="no_export")
     return value
 
 

@@ -104,8 +104,8 @@ class ToolUse:
 @dataclass(frozen=True, slots=True)
 class Generation:
     """The making of one assistant message. `token_ids`: the reply as made, the first `opening_tokens` of them given
-    rather than chosen. `tool_uses`: the tools that were run for it, in order. Durations in seconds, None where it did
-    not come to that.
+    rather than chosen. `tool_uses`: the tools that were run for it, in order. `error`: why it failed, and `error_code`
+    that failure's short name, if it has one. Durations in seconds, None where it did not come to that.
     """
 
     id: str
@@ -123,6 +123,7 @@ class Generation:
     token_ids: tuple[int, ...]
     opening_tokens: int
     tool_uses: tuple[ToolUse, ...] = ()
+    error_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

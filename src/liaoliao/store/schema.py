@@ -184,6 +184,7 @@ generations = Table(
     Column("opening_tokens", Integer, nullable=False),
     Column("token_ids", TokenIds, nullable=False),
     Column("tool_uses", ToolUses, nullable=False, server_default="[]"),
+    Column("error_code", Words),
 )
 
 feedback = Table(

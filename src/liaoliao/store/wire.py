@@ -43,6 +43,7 @@ class ExportedGeneration:
     token_ids: tuple[int, ...] = ()
     opening_tokens: int = 0
     tool_uses: tuple[ToolUse, ...] = ()
+    error_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

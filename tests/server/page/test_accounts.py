@@ -312,6 +312,21 @@ def test_an_admin_cannot_go_around_the_own_password(app: FastAPI, boss: Person, 
     assert log_in(app, "boss").status_code == 200
 
 
+def test_what_an_account_cannot_be_has_a_code(app: FastAPI, boss: Person, anna: Person) -> None:
+    """By which the page finds its words in the reader's language."""
+    own = f"/api/accounts/{boss.id}"
+    for method, path, body, code in (
+        ("POST", "/api/accounts", {"name": "ANNA", "password": PASSWORD}, "account_name_taken"),
+        ("POST", "/api/accounts", {"name": "an na", "password": PASSWORD}, "account_name"),
+        ("POST", "/api/accounts", {"name": "carla", "password": "short"}, "password_length"),
+        ("POST", "/api/keys", {"name": " "}, "key_name"),
+        ("PATCH", own, {"role": "member"}, "last_admin"), ("PATCH", own, {"password": ANOTHER}, "own_account"),
+        ("DELETE", own, None, "own_account"), ("DELETE", "/api/me", {"password": PASSWORD}, "last_admin"),
+    ):  # fmt: skip
+        reply = boss.ask(path, method=method, json=body)
+        assert (reply.status_code, failure(reply)["code"]) == (400, code), (path, body)
+
+
 def test_nobody_there_is_not_found(boss: Person) -> None:
     for path in ("/api/accounts/nosuch", "/api/accounts/01KABCDEFGHJKMNPQRSTVWXYZ0", "/api/keys/nosuch"):
         method = "DELETE"
@@ -395,13 +410,16 @@ def test_a_login_with_a_password_that_is_changed_meanwhile_is_none(
     assert log_in(app, password=ANOTHER).status_code == 200
 
 
-@pytest.mark.parametrize("method", ["verify_password", "set_password"])
+@pytest.mark.parametrize(
+    ("method", "code"), [("verify_password", "not_the_password"), ("set_password", "wrong_password")]
+)
 def test_of_two_who_change_a_password_the_last_one_has_it(
-    app: FastAPI, anna: Person, monkeypatch: pytest.MonkeyPatch, method: str
+    app: FastAPI, anna: Person, monkeypatch: pytest.MonkeyPatch, method: str, code: str
 ) -> None:
     """Who knew the old one, and was faster or slower, is out."""
     change_password_after(monkeypatch, method, anna, "a third long password")
     late = anna.ask("/api/password", method="POST", json={"old": PASSWORD, "new": ANOTHER})
-    assert late.status_code in (400, 401) and "set-cookie" not in late.headers and num_sessions(app) == 1
+    assert late.status_code in (400, 401) and failure(late)["code"] == code
+    assert "set-cookie" not in late.headers and num_sessions(app) == 1
     assert log_in(app, password=ANOTHER).status_code == 401
     assert log_in(app, password="a third long password").status_code == 200

@@ -146,9 +146,11 @@ def test_personas(chat: FastAPI) -> None:
         assert {p["id"] for p in (await page.get("/personas"))["personas"]} == {made["id"], anna["id"]}
         await page.ask("DELETE", f"/personas/{made['id']}", status=204)
         refused = await page.ask("POST", "/personas/import", status=400, files={"file": ("x", as_json({}))})
-        assert "needs a name" in refused["error"]["message"]
+        assert "needs a name" in refused["error"]["message"] and refused["error"]["code"] == "persona_name"
         for wrong in ({"name": " "}, {"name": "x", "avatar": "y"}, {"greeting": "x"}):
             await page.post("/personas", wrong, status=400)
+        nul = await page.post("/personas", {"name": "x", "greeting": "\0"}, status=400)
+        assert nul["error"]["code"] == "not_writable"
 
     visit(chat, scene)
 
@@ -206,7 +208,9 @@ def test_an_import_that_is_none_is_refused_or_skipped(chat: FastAPI, body: bytes
     async def scene(page: Page) -> None:
         response = await page.client.post("/api/import", content=body)
         assert response.status_code in (200, 400), response.text
-        if response.status_code == 200:
+        if response.status_code == 400:
+            assert response.json()["error"]["code"] in ("no_json", "no_export")
+        else:
             report = response.json()
             assert report["num_conversations"] == 0 and report["skipped"]
 

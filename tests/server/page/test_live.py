@@ -197,12 +197,15 @@ def test_a_full_queue_and_a_talk_too_long_fail_and_lose_no_question(
             )  # full already when nobody is there
             full = await page.exchange(talk["id"], "the mat?")
         assert full["status"] == "failed" and "try again later" in full["generation"]["error"]
+        assert full["generation"]["error_code"] == "overloaded"
         again = (await page.post(f"/messages/{full['id']}/regenerate"))["answers"][0]
         assert (await page.end(again["id"]))["status"] == "done"
         long = await page.exchange(talk["id"], "the cat sat on the mat " * 200)
         assert long["status"] == "failed" and "maximum context length" in long["generation"]["error"]
         [(_, event)] = await heard(page, long["id"])
-        assert event["type"] == "failed" and event["error"]["message"] == long["generation"]["error"]
+        told = {"message": long["generation"]["error"], "code": long["generation"]["error_code"]}
+        assert event["type"] == "failed" and event["error"] == told
+        assert told["code"] == "context_length_exceeded"
         nodes = (await page.get(f"/conversations/{talk['id']}"))["messages"]
         assert sum(node["role"] == "user" for node in nodes) == 2
 
@@ -219,6 +222,7 @@ def test_a_model_that_breaks_keeps_what_it_said(chat: FastAPI, slow: Says) -> No
         end = await page.end(answer)
         assert end["status"] == "failed" and end["text"] and SLOW_WORDS.startswith(end["text"])
         assert "secret" not in end["generation"]["error"]
+        assert end["generation"]["error_code"] == "broke_off"
         assert page.store.node(page.account_id, answer).message.text == end["text"]
 
     visit(chat, scene)
@@ -337,7 +341,8 @@ def test_a_deleted_conversation_takes_its_answers_with_it(chat: FastAPI, slow: S
         listening = asyncio.create_task(heard(page, answer))
         await heard(page, answer, most=2)
         page.store.delete_conversation(page.account_id, talk)  # by whatever way, in the middle
-        assert (await listening)[-1][1]["type"] == "failed"
+        end = (await listening)[-1][1]
+        assert (end["type"], end["error"]["code"]) == ("failed", "conversation_deleted")
         await wait_until(lambda: page.live.num_running == 0)
 
     visit(chat, scene)
@@ -373,6 +378,7 @@ def test_a_disk_that_is_full_for_a_while(chat: FastAPI, says: Says, monkeypatch:
         events = [event for _, event in await heard(page, answer)]
         assert events[-1]["type"] == "failed" and "could not be saved" in events[-1]["error"]["message"]
         assert events[-1]["message"]["text"] == "the cat"
+        assert events[-1]["error"]["code"] == "not_saved"
         assert (await page.get(f"/messages/{answer}"))["status"] == "interrupted"
 
     visit(chat, scene)

@@ -194,14 +194,12 @@ def test_a_branch_begins_as_its_answer_did(chat: FastAPI, says: Says) -> None:
         )
         made = page.store.node(page.account_id, end["id"]).generation
         assert made and made.token_ids[:3] == opening and made.opening_tokens == 3
-        wrong = {"token_index": len(ids) + 1, "token_id": other}
-        assert (await page.post(f"/messages/{first['id']}/branch", wrong, status=400))["error"][
-            "param"
-        ] == "token_index"
-        wrong = {"token_index": 0, "token_id": tokenizer.vocab_size}
-        assert (await page.post(f"/messages/{first['id']}/branch", wrong, status=400))["error"][
-            "param"
-        ] == "token_id"
+        for param, wrong in (
+            ("token_index", {"token_index": len(ids) + 1, "token_id": other}),
+            ("token_id", {"token_index": 0, "token_id": tokenizer.vocab_size}),
+        ):
+            error = (await page.post(f"/messages/{first['id']}/branch", wrong, status=400))["error"]
+            assert (error["param"], error["code"]) == (param, "no_such_token")
         page.app.state.models["scripted"], before = _newer(page), page.app.state.models["scripted"]
         try:
             body = {"token_index": 2, "token_id": other}
@@ -242,7 +240,7 @@ def _newer(page: Page) -> ServedModel:
     [
         ("continue", {}, "user", 400, "no_answer"),
         ("branch", {"token_index": 0, "token_id": 5}, "user", 400, "no_answer"),
-        ("branch", {"token_index": 0, "token_id": 5}, "greeting", 400, None),
+        ("branch", {"token_index": 0, "token_id": 5}, "greeting", 400, "tokens_unknown"),
         ("regenerate", {}, "greeting", 400, "nothing_to_answer"),
         ("continue", {}, "greeting", 400, "nothing_to_answer"),
         ("regenerate", {"why": 1}, "answer", 400, "unknown_parameter"),

@@ -156,7 +156,7 @@ def test_what_cannot_be_looked_into(app: FastAPI, tiny: ServedModel, answer: Nod
     assert refused(app, f"{running.id}/xray") == (409, "busy")
     assert refused(app, f"{answer.id}/xray/1000") == (404, "no_such_token")
     assert refused(app, f"{answer.id}/xray/1000?at=prompt") == (404, "no_such_token")
-    assert refused(app, f"{answer.id}/xray/0?at=prompt")[0] == 400
+    assert refused(app, f"{answer.id}/xray/0?at=prompt") == (400, "first_token")
     assert refused(app, f"{answer.id}/xray/-1")[0] == 400
     assert refused(app, f"{answer.id}/xray/1?at=moon")[0] == 400
     assert refused(app, f"{talk.id}/xray")[0] == 404

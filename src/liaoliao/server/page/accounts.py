@@ -293,7 +293,8 @@ async def change_account(
 async def delete_account(account_id: Id, caller: AdminDep, request: Request) -> Done:
     """Delete an account with everything that belongs to it, for good."""
     if account_id == caller.account.id:
-        raise ApiError("Delete your own account with DELETE /api/me, which asks for the password.")
+        told = "Delete your own account with DELETE /api/me, which asks for the password."
+        raise ApiError(told, code="own_account")
     await _delete(account_id, request)
     return Done()
 
@@ -361,7 +362,8 @@ async def _end_carried(request: Request) -> None:
 
 async def _reset_password(account_id: str, password: str, caller: Caller, request: Request) -> None:
     if account_id == caller.account.id:
-        raise ApiError("Change your own password with POST /api/password, which asks for the old one.")
+        told = "Change your own password with POST /api/password, which asks for the old one."
+        raise ApiError(told, code="own_account")
     await in_store(_store(request).set_password, account_id, None, password)
 
 

@@ -25,7 +25,7 @@ from fastapi import FastAPI
 
 from liaoliao.errors import NotFoundError
 from liaoliao.server.failures import ApiError, overloaded, rate_limited
-from liaoliao.server.page.making import SAVE_EVERY_S, Event, Making
+from liaoliao.server.page.making import SAVE_EVERY_S, Event, Making, done_event, failed_event
 from liaoliao.server.page.once import Turns
 from liaoliao.server.page.prompts import Plan
 from liaoliao.server.page.views import MessageView, message_view
@@ -250,10 +250,11 @@ def _check_owner(making: Making, account_id: str) -> None:
 def _last_event(message: MessageView) -> Event:
     """The one event of a message that is over."""
     if message.status != "failed":
-        return {"type": "done", "message": message.model_dump()}
-    error = message.generation.error if message.generation else None
-    told = error or "This answer failed."
-    return {"type": "failed", "message": message.model_dump(), "error": {"message": told}}
+        return done_event(message)
+    made = message.generation
+    if made is None or made.error is None:
+        return failed_event(message, ApiError("This answer failed.", code="reason_unknown"))
+    return failed_event(message, ApiError(made.error, code=made.error_code))
 
 
 def _beyond(view: MessageView, told: int) -> Iterator[tuple[str, str]]:

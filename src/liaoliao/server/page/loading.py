@@ -35,6 +35,7 @@ class LoadOptions:
     device: str = "auto"
     max_running: int = 64
     max_waiting: int = 256
+    speculate: int | None = None
     max_runs: int = 2
     idle_s: float = 600.0
     every_s: float = 2.0
@@ -70,6 +71,7 @@ def load_served(folder: Path, model_id: str, options: LoadOptions) -> Loaded:
         device=options.device,
         max_running=options.max_running,
         max_waiting=options.max_waiting,
+        speculate=options.speculate,
     )
     return Loaded(replace(served, id=model_id), text)
 

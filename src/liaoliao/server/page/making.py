@@ -22,10 +22,10 @@ from typing import Any, Final, TypeAlias
 
 from liaoliao.errors import LiaoError, NotFoundError, StoreError, UsageError
 from liaoliao.messages import Message
-from liaoliao.server.failures import as_api_error
+from liaoliao.server.failures import ApiError, as_api_error
 from liaoliao.server.page.overheard import Overheard
 from liaoliao.server.page.prompts import Plan
-from liaoliao.server.page.views import message_view
+from liaoliao.server.page.views import MessageView, message_view
 from liaoliao.server.page.work import in_store
 from liaoliao.server.reply import ReplyDone, ReplyEvent, ReplyReasoning, ReplyText, reply
 from liaoliao.server.served import Charge, free_of_charge
@@ -47,7 +47,7 @@ class End:
 
     status: Status
     done: ReplyDone | None = None
-    error: str | None = None
+    error: ApiError | None = None
 
 
 class Making:
@@ -153,7 +153,7 @@ class Making:
         if self._speaking.cancelled():
             return End("stopped")
         if (error := self._speaking.exception()) is not None:
-            return End("failed", error=self._words(error))
+            return End("failed", error=self._shown(error))
         done = self._speaking.result()
         return End("length" if done.finish_reason == "length" else "done", done)
 
@@ -203,11 +203,15 @@ class Making:
             self._num_made += num_tokens
         self._charge(num_tokens)
 
-    def _words(self, error: BaseException) -> str:
-        """What a person is told of a failure; what is not ours goes to the log."""
+    def _shown(self, error: BaseException) -> ApiError:
+        """A failure as a person is told of it; what is not ours goes to the log."""
         if not isinstance(error, LiaoError):
             _LOG.error("the answer %s failed", self.node.id, exc_info=error)
-        return str(as_api_error(error)) if isinstance(error, Exception) else "The answer broke off."
+        if not isinstance(error, Exception):
+            return ApiError("The answer broke off.", status=500, code="broke_off")
+        shown = as_api_error(error)
+        code = shown.code or ("broke_off" if shown.status == 500 else None)
+        return ApiError(shown.message, status=shown.status, code=code)
 
     # ------------------------------------------------------------ telling
 
@@ -222,11 +226,9 @@ class Making:
 
     async def _tell_end(self, end: End) -> None:
         node, error = await self._save_end(end)
-        event: dict[str, Any] = {"type": "done", "message": message_view(node).model_dump()}
-        if error is not None:
-            event = {**event, "type": "failed", "error": {"message": error}}
+        view = message_view(node)
         self.over = True
-        self._tell(event)
+        self._tell(done_event(view) if error is None else failed_event(view, error))
 
     def _since(self, after: int) -> Iterator[tuple[int, Event]]:
         """What is there already, neighbouring pieces of one kind as one."""
@@ -264,22 +266,24 @@ class Making:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._said_all.wait(), self._every_s)
 
-    async def _save_end(self, end: End) -> tuple[Node, str | None]:
+    async def _save_end(self, end: End) -> tuple[Node, ApiError | None]:
         """The node as the store has it in the end, and what has gone wrong."""
-        told = "The answer could not be saved, and will be gone when you reload the page."
+        why = ApiError(
+            "The answer could not be saved, and will be gone when you reload the page.", code="not_saved"
+        )
         for again_s in (*_SAVE_AGAIN_S, None):
             try:
                 return await in_store(self._finish, end), end.error
             except UsageError:  # it was saved, but the news of that was lost on the way
                 return await in_store(self._store.node, self.account_id, self.node.id), end.error
             except NotFoundError:
-                told = "The conversation was deleted."
+                why = ApiError("The conversation was deleted.", code="conversation_deleted")
                 break
             except StoreError as error:
                 _LOG.error("the answer %s was not saved: %s", self.node.id, error)
             if again_s is not None:
                 await asyncio.sleep(again_s)
-        return replace(self.as_it_stands(), status="failed"), told
+        return replace(self.as_it_stands(), status="failed"), why
 
     def _finish(self, end: End) -> Node:
         """Write the end into the store; what is there then."""
@@ -294,11 +298,23 @@ class Making:
             first_token_s=self._first_token_s,
             total_s=time.monotonic() - self._began,
             finish_reason=done.finish_reason if done else None,
-            error=end.error,
+            error=end.error.message if end.error else None,
+            error_code=end.error.code if end.error else None,
             token_ids=done.token_ids if done else tuple(self._token_ids),
             tool_uses=sorted(self.tool_uses, key=_number),
             opening_tokens=len(self.plan.job.opening),
         )
+
+
+def done_event(message: MessageView) -> Event:
+    """The last event of an answer: all of it."""
+    return {"type": "done", "message": message.model_dump()}
+
+
+def failed_event(message: MessageView, error: ApiError) -> Event:
+    """The last event of an answer that failed: what there is of it, and why."""
+    told = {"message": error.message, "code": error.code}
+    return {"type": "failed", "message": message.model_dump(), "error": told}
 
 
 def _number(use: ToolUse) -> tuple[int, str]:

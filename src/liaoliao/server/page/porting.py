@@ -85,7 +85,8 @@ def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise ApiError(f"The file is no JSON that can be read: {error}"[:300], param="file") from error
+        told = f"The file is no JSON that can be read: {error}"[:300]
+        raise ApiError(told, param="file", code="no_json") from error
 
 
 def _refuse(text: str) -> None:
@@ -99,7 +100,7 @@ async def _uploaded(request: Request) -> bytes:
     try:
         form = await request.form(max_files=1, max_fields=1)
     except MultiPartException as error:
-        raise ApiError(f"The form cannot be read: {error}") from error
+        raise ApiError(f"The form cannot be read: {error}", code="unreadable_form") from error
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise ApiError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")

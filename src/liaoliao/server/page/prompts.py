@@ -98,16 +98,18 @@ def branch_plan(desk: Desk, node: Node, token_index: int, token_id: int) -> Plan
     """
     made, served = node.generation, desk.served
     if made is None or not made.token_ids:
-        raise ApiError("The tokens of this answer are not known; only answers made here can be branched.")
+        told = "The tokens of this answer are not known; only answers made here can be branched."
+        raise ApiError(told, code="tokens_unknown")
     if not _made_by(node, served):
         raise ApiError(
             f"This answer was made by {made.model} {made.model_version}, which does not answer any more.",
             status=409, code="model_changed",
         )  # fmt: skip
     if not 0 <= token_index <= len(made.token_ids):  # at its end: what if it had gone on?
-        raise ApiError(f"This answer has {len(made.token_ids)} tokens.", param="token_index")
+        told = f"This answer has {len(made.token_ids)} tokens."
+        raise ApiError(told, param="token_index", code="no_such_token")
     if not 0 <= token_id < served.engine.vocab_size:
-        raise ApiError(f"The model has no token {token_id}.", param="token_id")
+        raise ApiError(f"The model has no token {token_id}.", param="token_id", code="no_such_token")
     job = replayed(desk.store, desk.account.id, node, served)
     job = replace(
         job, params=replace(job.params, seed=None), opening=(*made.token_ids[:token_index], token_id)

@@ -48,7 +48,8 @@ class Slide:
     def in_prompt(self, index: int) -> Place:
         """The place of a token of the first prompt. Raises ApiError 404, and 400 for the very first."""
         if index == 0:
-            raise ApiError("Nothing stands before the first token, so it was not chosen.", param="index")
+            told = "Nothing stands before the first token, so it was not chosen."
+            raise ApiError(told, param="index", code="first_token")
         if index >= len(self.trace.rounds[0].prompt):
             raise _no_token(f"The prompt has {len(self.trace.rounds[0].prompt)} tokens.")
         return Place(self.trace.rounds[0].token_ids, index)

@@ -54,7 +54,9 @@ class FeedbackView(Shape):
 
 
 class GenerationView(Shape):
-    """How an answer was made. `left_out`: the oldest messages that did not fit the model's context any more."""
+    """How an answer was made. `left_out`: the oldest messages that did not fit the model's context any more.
+    `error_code` names a failure for which the page has words; `error` has those of the server.
+    """
 
     id: str
     model: str
@@ -67,6 +69,7 @@ class GenerationView(Shape):
     total_s: float | None
     finish_reason: str | None
     error: str | None
+    error_code: str | None
     left_out: int
 
 
@@ -183,6 +186,7 @@ def generation_view(made: Generation) -> GenerationView:
         total_s=made.total_s,
         finish_reason=made.finish_reason,
         error=made.error,
+        error_code=made.error_code,
         left_out=_left_out(made.params.get(PROMPT)),
     )
 

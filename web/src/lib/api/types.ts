@@ -42,6 +42,8 @@ export interface GenerationView {
   total_s: number | null
   finish_reason: string | null
   error: string | null
+  /** Of `error`: the short name by which it is told in the reader’s language; null where it has none. */
+  error_code: string | null
   /** How many of the oldest messages did not fit the model's context and were not shown to it. */
   left_out: number
 }
@@ -167,5 +169,5 @@ export type AnswerEvent =
   | { type: 'tool_call'; index: number; id?: string | null; name?: string | null; arguments?: string; result?: string | null }
   | { type: 'waiting'; num_waiting: number }
   | { type: 'done'; message: MessageView }
-  | { type: 'failed'; message: MessageView; error: { message: string } }
+  | { type: 'failed'; message: MessageView; error: { message: string; code?: string | null } }
   | { type: 'error'; error: { message: string } }

@@ -11,7 +11,7 @@ import Thread from './Thread.svelte'
 const fields = { id: 'c1', title: 'T', pinned: false, created_at: 0, updated_at: 0, model: null, persona_id: null, settings: {} }
 const generation = {
   id: 'g', model: 'm', model_version: 'v', params: {}, prompt_tokens: 1, completion_tokens: 1, cached_tokens: 0,
-  first_token_s: 0.1, total_s: 0.2, finish_reason: 'stop', error: null, left_out: 0,
+  first_token_s: 0.1, total_s: 0.2, finish_reason: 'stop', error: null, error_code: null, left_out: 0,
 }  // prettier-ignore
 
 function show(messages: MessageView[], head_id: string) {
@@ -61,6 +61,13 @@ describe('Thread', () => {
     expect(screen.getByRole('alert').textContent).toContain('no room <b>')
     await fireEvent.click(screen.getByRole('button', { name: 'Try again' }))
     await vi.waitFor(() => expect(screen.getByText('Now.')).toBeTruthy())
+  })
+
+  it('tells in the reader’s language why an answer failed', () => {
+    setLang('zh')
+    const failed = { ...generation, error: 'The conversation is too long.', error_code: 'context_length_exceeded' }
+    show([question(), answer({ text: '', status: 'failed', generation: failed })], 'a1')
+    expect(screen.getByRole('alert').textContent).toContain('这个回答失败了：内容超出了模型能读的长度。')
   })
 
   it('goes between versions', async () => {

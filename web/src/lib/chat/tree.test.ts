@@ -85,8 +85,11 @@ describe('fold', () => {
   it('takes the server’s word at the end, and why it failed', () => {
     const over = message({ id: 'a', role: 'assistant', text: 'whole', status: 'done' })
     expect(fold({ ...empty, text: 'wh' }, { type: 'done', message: over })).toBe(over)
-    const generation = { error: null } as never
-    const failed = fold(empty, { type: 'failed', message: { ...over, status: 'failed', generation }, error: { message: 'no room' } })
-    expect(failed).toMatchObject({ status: 'failed', generation: { error: 'no room' } })
+    const generation = { error: null, error_code: null } as never
+    const error = { message: 'no room', code: 'not_saved' }
+    const failed = fold(empty, { type: 'failed', message: { ...over, status: 'failed', generation }, error })
+    expect(failed).toMatchObject({ status: 'failed', generation: { error: 'no room', error_code: 'not_saved' } })
+    const known = { ...failed, generation: { error: 'full', error_code: null } as never }
+    expect(fold(empty, { type: 'failed', message: known, error }).generation).toEqual({ error: 'full', error_code: null })
   })
 })

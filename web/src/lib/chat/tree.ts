@@ -70,7 +70,7 @@ export function fold(view: MessageView, event: AnswerEvent): MessageView {
     case 'done':
       return event.message
     case 'failed':
-      return withError(event.message, event.error.message)
+      return withError(event.message, event.error)
     default: // waiting, or what a newer server tells
       return view
   }
@@ -89,7 +89,8 @@ function foldToolCall(calls: readonly ToolCallView[], event: Extract<AnswerEvent
 }
 
 /** The reason of a failure is shown with the message, wherever the server wrote it. */
-function withError(view: MessageView, error: string): MessageView {
-  const generation = view.generation && { ...view.generation, error: view.generation.error ?? error }
-  return { ...view, generation }
+function withError(view: MessageView, { message, code = null }: { message: string; code?: string | null }): MessageView {
+  const { generation } = view
+  if (!generation || generation.error !== null) return view
+  return { ...view, generation: { ...generation, error: message, error_code: code } }
 }

@@ -96,6 +96,13 @@ test('a better answer that is being written outlives that its message is read ag
 describe('side by side', () => {
   const userMessage = message('u', { role: 'user' })
 
+  test('why one of them failed is told in the reader’s language', () => {
+    setLang('zh')
+    const generation = { error: 'The queue is full.', error_code: 'overloaded' } as never
+    render(CompareView, { userMessage, answers: [message('a', { status: 'failed', generation }), message('b')], onvoted: vi.fn() })
+    expect(screen.getByText('服务器现在无法处理，请稍后再试。')).toBeTruthy()
+  })
+
   test('no vote while one is being written', () => {
     render(CompareView, { userMessage, answers: [message('a'), message('b', { status: 'running' })], onvoted: vi.fn() })
     for (const button of screen.getAllByRole('button')) expect((button as HTMLButtonElement).disabled).toBe(true)

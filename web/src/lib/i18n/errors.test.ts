@@ -3,23 +3,28 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ApiError, failure } from '../api/client'
 import { refused } from '../testing/server'
-import { wordsOf } from './errors'
+import { reasonOf, wordsOf } from './errors'
 import { setLang } from './index.svelte'
 
-const PAGE = join(import.meta.dirname, '../../../../src/liaoliao/server/page')
-/** What the routes of the page raise themselves, and what stands before all routes. */
-const codes = new Set(
-  readdirSync(PAGE)
+const SOURCE = join(import.meta.dirname, '../../../../src/liaoliao')
+const read = (file: string): string => readFileSync(join(SOURCE, file), 'utf-8')
+const filesIn = (folder: string): string[] =>
+  readdirSync(join(SOURCE, folder))
     .filter((name) => name.endsWith('.py'))
-    .flatMap((name) => [...readFileSync(join(PAGE, name), 'utf-8').matchAll(/\bcode="(\w+)"/g)].map((found) => found[1] ?? '')),
-)
+    .map((name) => `${folder}/${name}`)
+const codesIn = (files: string[]): string[] =>
+  files.flatMap((file) => [...read(file).matchAll(/\bcode="(\w+)"/g)].map((found) => found[1] ?? ''))
+/** What the routes of the page raise themselves, and what is raised below them: by the store, and by what reads character cards. */
+const below = new Set(codesIn([...filesIn('store'), 'chat/persona.py']))
+const codes = new Set([...codesIn(filesIn('server/page')), ...below])
 const SHARED = ['context_length_exceeded', 'method_not_allowed', 'not_found', 'overloaded', 'rate_limit_exceeded', 'request_too_large', 'unknown_parameter']
 
 describe('wordsOf', () => {
   afterEach(() => setLang('auto'))
 
   it('has words in both languages for every code that the page is told', () => {
-    expect(codes.size).toBeGreaterThan(20)
+    expect(codes.size).toBeGreaterThan(40)
+    expect([...below]).toEqual(expect.arrayContaining(['last_admin', 'no_export', 'persona_picture']))
     const words = (code: string): string[] =>
       (['en', 'zh'] as const).map((language) => {
         setLang(language)
@@ -46,6 +51,24 @@ describe('wordsOf', () => {
     const busy = refused(429, 'Too many attempts.', 'rate_limit_exceeded')
     busy.headers.set('retry-after', '120')
     expect(wordsOf(await failure(busy))).toContain('120')
+  })
+
+  it('names the limits that the server holds to', () => {
+    const limit = (file: string, name: string): string => new RegExp(`^${name} = (\\d+)`, 'm').exec(read(file))?.[1] ?? '?'
+    const told = (code: string): string => wordsOf(new ApiError('as it was said', 400, code))
+    for (const language of ['en', 'zh'] as const) {
+      setLang(language)
+      for (const name of ['MIN_CHARACTERS', 'MAX_CHARACTERS'])
+        expect(told('password_length')).toContain(` ${limit('store/passwords.py', name)} `)
+      expect(told('key_name')).toContain(` ${limit('store/credentials.py', '_MAX_NAME')} `)
+    }
+  })
+
+  it('tells why an answer failed, by the code that was kept with it', () => {
+    setLang('zh')
+    expect(reasonOf({ error: 'The queue is full.', error_code: 'overloaded' })).toBe('服务器现在无法处理，请稍后再试。')
+    expect(reasonOf({ error: 'no room', error_code: null })).toBe('no room')
+    expect([reasonOf({ error: null, error_code: null }), reasonOf(null)]).toEqual(['原因不明', '原因不明'])
   })
 
   it('tells of a server that cannot be reached, or that says nothing', async () => {
