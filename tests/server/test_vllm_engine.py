@@ -1,4 +1,4 @@
-"""vLLM behind our routes, against a stand-in for its documented interface (`vllm_stand_in`): vLLM itself needs a GPU."""
+"""vLLM behind our routes, against a stand-in for its documented interface (`vllm_stand_in`); the real one: `make test-vllm`."""
 
 import asyncio
 import sys
@@ -214,7 +214,7 @@ def test_what_vllm_refuses_is_refused() -> None:
 def test_the_same_app_in_front(monkeypatch: pytest.MonkeyPatch, model_folder: Path) -> None:
     stand_in.installed(monkeypatch, load_runner(model_folder, dtype="fp32"))
     lines: list[str] = []
-    served = served_vllm(model_folder, dtype="fp32", on_progress=lines.append)
+    served = served_vllm(model_folder, dtype="fp32", speculate=0, on_progress=lines.append)
     own = served_model(model_folder, dtype="fp32")
     answers = []
     try:
@@ -243,3 +243,5 @@ def test_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch, model_folder
         served_vllm(model_folder)
     with pytest.raises(UsageError, match="--dtype int8 is not possible"):
         served_vllm(model_folder, dtype="int8")
+    with pytest.raises(UsageError, match="--speculate is not possible"):
+        served_vllm(model_folder, speculate=4)

@@ -4,7 +4,7 @@ ranges, deltas of several tokens, logprobs as mappings. What it says is made by 
     vllm = stand_in(FakeRunner())        a `Vllm`, for `VllmEngine(vllm, vllm.engine.from_engine_args(...), ...)`
     installed(monkeypatch, runner)       importable as `vllm`
 
-It shows that we keep to the interface as it is written down, not that vLLM itself does.
+It shows that we keep to the interface as it is written down; `make test-vllm` asks vLLM itself.
 """
 
 import enum
@@ -116,6 +116,7 @@ class AsyncEngineArgs:
     enable_prefix_caching: bool | None = None
     generation_config: str = "auto"
     disable_log_stats: bool = False
+    gpu_memory_utilization: float = 0.92
 
 
 @dataclass

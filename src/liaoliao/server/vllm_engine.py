@@ -5,7 +5,7 @@
 
 Text stays ours: vLLM is given token ids and gives token ids back, through its `AsyncLLM` (version 1 of its engine), whose
 prefix cache, scheduler and kernels it is used for. What it cannot do as we promise it is refused by name: grammars
-(response formats, forced tool calls, bounded thinking), embeddings, and weights in int8 or int4.
+(response formats, forced tool calls, bounded thinking), embeddings, weights in int8 or int4, and drafts.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,6 +44,7 @@ _DTYPES: Mapping[str, str] = {"auto": "auto", "fp32": "float32", "bf16": "bfloat
 _SAME = (
     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logprobs",
 )  # fmt: skip
+_CPU_MEMORY_SHARE = 0.5  # vLLM takes nine tenths by itself, which suits a GPU that has nothing else to do
 _RETRY_S = 5.0
 _DRAIN_POLL_S = 0.02
 
@@ -82,6 +84,7 @@ def served_vllm(
     dtype: RunnerDtype = "auto",
     max_running: int = 64,
     max_waiting: int = 256,
+    speculate: int | None = None,
     on_progress: OnProgress = lambda line: None,
 ) -> ServedModel:
     """Load a registered name or a model folder into vLLM. Raises UsageError and CheckpointError as `served.served_model`
@@ -89,14 +92,19 @@ def served_vllm(
     """
     if dtype not in _DTYPES:
         raise UsageError(f"--dtype {dtype} is not possible with --backend vllm; it takes auto, fp32 or bf16")
+    if speculate:
+        raise UsageError(
+            "--speculate is not possible with --backend vllm: drafts are of our own engine; leave one of them away"
+        )
     vllm, folder = Vllm.load(), resolve(model).absolute()
     config, text = load_config(folder), load_text(folder)
     check_vocabulary(folder, text.tokenizer, config.vocab_size)
     on_progress("starting vLLM")
+    memory = {} if torch.cuda.is_available() else {"gpu_memory_utilization": _CPU_MEMORY_SHARE}
     args = vllm.engine_args(
         model=str(folder), skip_tokenizer_init=True, dtype=_DTYPES[dtype], max_num_seqs=max_running,
         max_model_len=config.max_position_embeddings, max_logprobs=MAX_TOP_LOGPROBS,
-        enable_prefix_caching=True, generation_config="vllm", disable_log_stats=True,
+        enable_prefix_caching=True, generation_config="vllm", disable_log_stats=True, **memory,
     )  # fmt: skip
     try:
         llm = vllm.engine.from_engine_args(args)
