@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", help="a folder or a registered name")
+    parser.add_argument("model", nargs="?", default="current", help="a folder or a registered name")
     parser.add_argument(
         "--drafts",
         type=int,

@@ -12,6 +12,7 @@ from liaoliao.chat.assistant import Assistant, as_messages, load
 from liaoliao.chat.drive import run_batch
 from liaoliao.chat.tools import ToolBox
 from liaoliao.chat.turn import MessageDone
+from liaoliao.engine import Request, SamplingParams
 from liaoliao.errors import CheckpointError, LiaoError, RequestError, TemplateError, UsageError
 from liaoliao.messages import Message
 from liaoliao.model.checkpoint import load_model, save_checkpoint
@@ -102,6 +103,16 @@ def test_a_stop_string(assistant: Assistant) -> None:
     stop = whole[3:5]
     assert assistant.chat("the cat", stop=stop, **settings).text == whole[: whole.index(stop)]
     assert assistant.engine.idle
+
+
+def test_guessing_ahead_changes_no_word(folder: Path, assistant: Assistant) -> None:
+    request = Request((5, 6, 7) * 5, SamplingParams(temperature=0.0, max_tokens=20, ignore_eos=True))
+    guessing = load(folder, speculate=4)
+    (reply,), (expected,) = guessing.engine.generate([request]), assistant.engine.generate([request])
+    assert reply.token_ids == expected.token_ids
+    assert guessing.engine.stats().speculated > 0
+    with pytest.raises(RequestError, match="speculate"):
+        load(folder, speculate=-1)
 
 
 def test_many_at_once_say_what_each_says_alone(assistant: Assistant) -> None:

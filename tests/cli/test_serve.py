@@ -11,8 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.main import get_command
 from typer.testing import Result
 
+from liaoliao.cli import app
+from liaoliao.engine.speculate import DRAFTS
 from liaoliao.server.auth import KeyRing
 from liaoliao.server.serve import bind
 from liaoliao.server.settings import Settings
@@ -125,6 +128,7 @@ def test_a_port_in_use(model: Path) -> None:
         (["--set", "read_timeout_s=0"], "read_timeout_s"),
         (["--cors-origin", "chat.example"], "chat.example"),
         (["--max-waiting", 0], "max-waiting"),
+        (["--speculate", -1], "--speculate"),
         (["--log-level", "loud"], "loud"),
         (["--dtype", "fp7"], "fp7"),
     ],
@@ -132,6 +136,18 @@ def test_a_port_in_use(model: Path) -> None:
 )
 def test_a_wrong_flag_is_one_sentence(model: Path, args: list[object], word: str) -> None:
     refused(liaoliao("serve", model, *args), word)
+
+
+def test_vllm_makes_no_guesses_of_ours(model: Path) -> None:
+    flags = ["--port", "0", "--no-page", "--backend", "vllm"]
+    for guesses in (["--speculate", "4"], ["--set", "speculate=4"]):
+        refused(liaoliao("serve", model, *flags, *guesses), "--speculate", "--backend vllm")
+
+
+def test_the_help_tells_how_many_guesses_there_are_by_default() -> None:
+    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    [flag] = [parameter for parameter in serve.params if parameter.name == "speculate"]
+    assert flag.show_default == str(DRAFTS)
 
 
 def test_help_does_not_wait_for_the_server() -> None:

@@ -3,8 +3,12 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from liaoliao.engine import Engine, Request, SamplingParams
+from liaoliao.engine.lane import MAX_DRAFTING
+from liaoliao.engine.speculate import MIN_TALLY
 from liaoliao.errors import RequestError
 from tests.engine.fake_runner import FakeRunner
 from tests.engine.models import GREEDY, MODEL, Spelled, drive, make_model, prompts, uncached
@@ -77,6 +81,61 @@ def test_drafts_end_where_the_reply_does() -> None:
     assert len(reply.token_ids) == 17 and reply.finish_reason == "length"
     stats = engine.stats()
     assert 0 < stats.accepted <= stats.speculated
+    engine.check_integrity()
+
+
+def test_a_crowded_step_has_no_drafts() -> None:
+    runner = FakeRunner(next_token=lambda ids: ids[-5])
+    request = Request((1, 2, 3, 4, 5) * 2, SamplingParams(temperature=0.0, max_tokens=20))
+    speculated = []
+    for together in (MAX_DRAFTING, MAX_DRAFTING + 1):
+        engine = Engine(runner, speculate=4)
+        replies = engine.generate([request] * together)
+        assert [list(reply.token_ids) for reply in replies] == [[1, 2, 3, 4, 5] * 4] * together
+        speculated.append(engine.stats().speculated)
+    assert speculated[0] > 0 and speculated[1] == 0
+
+
+def test_drafts_that_never_come_true_are_few() -> None:
+    """Between 1 2 and the next 1 2 stands another token every time."""
+    runner = FakeRunner(
+        vocab_size=200,
+        max_length=256,
+        next_token=lambda ids: (1, 2, 10 + len(ids) // 3)[len(ids) % 3],
+    )
+    request = Request((1, 2, 10), SamplingParams(temperature=0.0, max_tokens=150))
+    engine = Engine(runner, speculate=4)
+    (reply,) = engine.generate([request])
+    assert list(reply.token_ids) == runner.greedy(request.token_ids, 150)
+    stats = engine.stats()
+    assert (stats.speculated, stats.accepted) == (2 * MIN_TALLY, 0)  # at the beginning, and after a pause
+
+
+@settings(max_examples=10)
+@given(
+    seed=st.integers(0, 10**6),
+    num_letters=st.integers(1, 5),
+    stretch=st.sampled_from([1, 9, 50]),
+    speculate=st.integers(1, 8),
+    together=st.sampled_from([1, 4, MAX_DRAFTING + 2]),
+    num_blocks=st.integers(8, 60),
+)
+def test_however_many_drafts_come_true_replies_stay(
+    seed: int, num_letters: int, stretch: int, speculate: int, together: int, num_blocks: int
+) -> None:
+    """Texts of few letters that repeat themselves for a stretch: drafts, pauses, crowds, preemption."""
+    runner = FakeRunner(
+        num_blocks=num_blocks,
+        max_length=128,
+        next_token=lambda ids: hash((seed, len(ids) // stretch, *ids[-2:])) % num_letters,
+    )
+    params = SamplingParams(temperature=0.0, max_tokens=110)
+    requests = [Request(ids, params) for ids in prompts(together, seed=seed, longest=9)]
+    engine = Engine(runner, speculate=speculate)
+    replies = engine.generate(requests)
+    assert [list(reply.token_ids) for reply in replies] == [
+        runner.greedy(request.token_ids, 110) for request in requests
+    ]
     engine.check_integrity()
 
 

@@ -1,11 +1,13 @@
-"""Drafts equal those of a search through every earlier place; a repetition is drafted in full; time is constant."""
+"""Drafts equal those of a search through every earlier place; a repetition is drafted in full; time is constant; those that
+do not come true pause.
+"""
 
 import time
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liaoliao.engine.speculate import MAX_NGRAM, MAX_TRIED, MIN_NGRAM, NgramIndex
+from liaoliao.engine.speculate import MAX_NGRAM, MAX_TRIED, MIN_NGRAM, MIN_TALLY, PAUSE, Drafter, NgramIndex
 
 token_lists = st.lists(st.integers(0, 3), max_size=120) | st.lists(st.integers(0, 2**31 - 1), max_size=30)
 
@@ -67,3 +69,53 @@ def test_a_draft_takes_no_longer_in_a_long_sequence() -> None:
 
     short = min(seconds(2_000) for _ in range(3))
     assert min(seconds(40_000) for _ in range(3)) < 5 * short
+
+
+# ---------------------------------------------------------------- whether they pay
+
+
+@given(token_lists, token_lists, st.integers(0, 12))
+def test_while_they_pay_drafts_are_those_of_the_index(
+    prompt: list[int], reply: list[int], max_tokens: int
+) -> None:
+    drafter = Drafter(prompt)
+    for token_id in reply:
+        drafter.extend(token_id)
+        drafter.tally(4, 1)
+    assert drafter.draft(max_tokens) == NgramIndex(prompt + reply).draft(max_tokens)
+
+
+def tokens_until_drafts(drafter: Drafter, told: list[int]) -> int:
+    """How many tokens of an endless 1 2 3 are said before there are drafts again."""
+    told_before = len(told)
+    while not drafter.draft(1):
+        told.append(1 + len(told) % 3)
+        drafter.extend(told[-1])
+    return len(told) - told_before
+
+
+def test_drafts_that_do_not_come_true_pause_and_are_tried_again() -> None:
+    told = [1, 2, 3] * 2
+    drafter = Drafter(told)
+    drafter.tally(MIN_TALLY - 1, 0)
+    assert tokens_until_drafts(drafter, told) == 0  # too few to judge by
+    drafter.tally(1, 0)
+    assert drafter.draft(4) == []
+    assert tokens_until_drafts(drafter, told) == PAUSE
+    assert drafter.draft(4) == [1 + (len(told) + i) % 3 for i in range(4)]
+    drafter.tally(MIN_TALLY - 1, 0)  # those from before the pause are forgotten
+    assert tokens_until_drafts(drafter, told) == 0
+    drafter.tally(8, 0)
+    assert tokens_until_drafts(drafter, told) == PAUSE
+
+
+def test_a_quarter_is_enough_and_what_came_true_is_remembered() -> None:
+    told = [1, 2, 3] * 2
+    drafter = Drafter(told)
+    drafter.tally(MIN_TALLY, MIN_TALLY // 4)
+    assert tokens_until_drafts(drafter, told) == 0
+    drafter.tally(40, 40)
+    drafter.tally(100, 0)
+    assert tokens_until_drafts(drafter, told) == 0
+    drafter.tally(100, 0)
+    assert tokens_until_drafts(drafter, told) == PAUSE

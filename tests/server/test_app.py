@@ -1,5 +1,6 @@
 """The app as a whole: a model served from its folder, and what /openapi.json tells of the routes."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from liaoliao.engine.request import Request, SamplingParams
 from liaoliao.errors import UsageError
 from liaoliao.model.registry import register
 from liaoliao.server.app import create_app
-from liaoliao.server.page.loading import LoadOptions
+from liaoliao.server.page.loading import LoadOptions, load_served
 from liaoliao.server.served import ServedModel, served_model
 from liaoliao.server.settings import Settings
 from tests.server.plain import ask, running, until
@@ -44,6 +46,28 @@ def test_the_api_alone_follows_the_name_of_its_model(model_folder: Path, tmp_pat
     assert now.engine is served.engine and now.version != served.version
     assert served.engine.stats().version == now.version
     served.engine.close()
+
+
+def test_guesses_are_made_where_the_settings_say_so(model_folder: Path) -> None:
+    """By the model that a server starts with, and by those that it loads later."""
+
+    async def speculated(served: ServedModel) -> int:
+        asked = Request((5, 6, 7) * 5, SamplingParams(temperature=0.0, max_tokens=4, ignore_eos=True))
+        async for _ in served.engine.stream(asked):
+            pass
+        return served.engine.stats().speculated
+
+    first = served_model(model_folder, dtype="fp32", speculate=3)
+    later = load_served(model_folder, "later", LoadOptions(dtype="fp32", speculate=3)).served
+    without = served_model(model_folder, dtype="fp32", speculate=0)
+    try:
+        assert asyncio.run(speculated(first)) > 0 and asyncio.run(speculated(later)) > 0
+        assert asyncio.run(speculated(without)) == 0
+    finally:
+        for served in (first, later, without):
+            served.engine.close()
+    app = create_app(Settings(speculate=3), [first])
+    assert app.state.following.options.speculate == 3
 
 
 def references(schema: Any) -> set[str]:

@@ -19,7 +19,7 @@ from liaoliao.server.settings import ApiKey, Settings, check_exposure, is_loopba
         {"port": 65536}, {"port": -1}, {"max_waiting": 0}, {"requests_per_minute": 0}, {"read_timeout_s": 0.0},
         {"drain_timeout_s": -1.0}, {"max_header_bytes": 10}, {"cors_origins": ("chat.example",)},
         {"cors_origins": ("https://a.example/path",)}, {"max_body_bytes": -5}, {"session_lifetime_s": 59.0},
-        {"multi_user": True, "page": False}, {"behind_https": True},
+        {"multi_user": True, "page": False}, {"behind_https": True}, {"speculate": -1},
     ],
     ids=str,
 )  # fmt: skip

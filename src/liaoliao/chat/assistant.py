@@ -21,6 +21,7 @@ from liaoliao.chat.turn import ChatEvent, MessageDone, Turn
 from liaoliao.engine.engine import Engine
 from liaoliao.engine.load import OnProgress, RunnerDtype, load_runner
 from liaoliao.engine.request import SamplingParams
+from liaoliao.engine.speculate import DRAFTS
 from liaoliao.errors import CheckpointError, RequestError, TemplateError
 from liaoliao.messages import Message, Tool
 from liaoliao.model.checkpoint import load_generation, load_lineage
@@ -132,11 +133,13 @@ def load(
     dtype: RunnerDtype = "auto",
     device: str = "auto",
     max_running: int = 64,
+    speculate: int = DRAFTS,
     on_progress: OnProgress = lambda line: None,
 ) -> Assistant:
     """Load a model folder, or the folder that a registered name stands for, ready to talk.
 
-    `dtype` and `device` choose how it is computed, and `on_progress` hears of what takes long: see `load_runner`. Raises
+    `dtype` and `device` choose how it is computed, and `on_progress` hears of what takes long: see `load_runner`.
+    `speculate` is the most tokens that a step guesses ahead for a greedy reply (`engine.speculate`); 0: none. Raises
     UsageError for an unknown name and CheckpointError for a folder that is damaged or incomplete.
     """
     folder = resolve(model)
@@ -144,7 +147,7 @@ def load(
     text = load_text(folder)
     check_vocabulary(folder, text.tokenizer, runner.vocab_size)
     return Assistant(
-        Engine(runner, max_running=max_running),
+        Engine(runner, max_running=max_running, speculate=speculate),
         text.tokenizer,
         text.template,
         tools=text.tools,

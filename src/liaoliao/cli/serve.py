@@ -126,6 +126,15 @@ def serve(
         int | None,
         typer.Option(help="Requests that may wait for one; more get 503.", min=1, show_default="256"),
     ] = None,
+    speculate: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens guessed ahead in each step for a reply at temperature 0, from what was said before. That changes "
+            "no word and saves steps where a reply repeats something; 0: none.",
+            min=0,
+            show_default="4",
+        ),
+    ] = None,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -167,7 +176,8 @@ def serve(
     given = {
         "host": host, "port": port, "api_key_file": api_keys, "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute, "max_concurrent": max_concurrent, "max_running": max_running,
-        "max_waiting": max_waiting, "cors_origins": tuple(cors_origin) if cors_origin else None,
+        "max_waiting": max_waiting, "speculate": speculate,
+        "cors_origins": tuple(cors_origin) if cors_origin else None,
         "allowed_hosts": tuple(allow_host) if allow_host else None, "log_level": log_level,
         "page": False if no_page else None, "multi_user": multi_user or None, "database": database,
         "behind_https": behind_https or None,
@@ -194,7 +204,8 @@ def _load(
 ) -> "ServedModel":
     """The model, in this process or wherever else it is to be computed."""
     options: dict[str, Any] = {
-        "dtype": dtype, "max_running": chosen.max_running, "max_waiting": chosen.max_waiting, "on_progress": _say,
+        "dtype": dtype, "max_running": chosen.max_running, "max_waiting": chosen.max_waiting,
+        "speculate": chosen.speculate, "on_progress": _say,
     }  # fmt: skip
     if backend == "vllm":
         from liaoliao.server.vllm_engine import served_vllm
@@ -247,7 +258,12 @@ def _serve(
 
         served = load()
         try:
-            loading = LoadOptions(dtype, max_running=chosen.max_running, max_waiting=chosen.max_waiting)
+            loading = LoadOptions(
+                dtype,
+                max_running=chosen.max_running,
+                max_waiting=chosen.max_waiting,
+                speculate=chosen.speculate,
+            )
             app = create_app(chosen, [served], retrieval=retrieval, store=store, loading=loading)
 
             def welcome(url: str) -> None:

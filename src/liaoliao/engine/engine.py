@@ -54,7 +54,7 @@ class Engine:
 
     `max_running` is how many are answered together; the others wait. `max_length` bounds prompt and reply together,
     within what the model was made for and its key-value memory holds. `max_step_tokens` bounds a step, and with it how
-    long a prompt keeps the others waiting. `speculate` is the number of drafts a step for greedy requests.
+    long a prompt keeps the others waiting. `speculate` is the most drafts a step has for a greedy request; 0: none.
     """
 
     def __init__(

@@ -6,7 +6,8 @@ An engine has one lane, and for a while two when its weights are exchanged: who 
 
 Drafts are guesses at the next tokens of a greedy reply, taken from what was said before (Saxena 2023, "prompt lookup
 decoding"). They go through the model behind the last token; as far as the model would have chosen them itself they stay,
-and its own choice follows. So they change how many tokens a step gives and never which.
+and its own choice follows. So they change how many tokens a step gives and never which. A step of more than MAX_DRAFTING
+sequences has none, nor has a sequence of whose drafts too few came true (`speculate.Drafter`).
 """
 
 import itertools
@@ -21,12 +22,13 @@ from liaoliao.engine.runner import BLOCK_SIZE, Row, Runner
 from liaoliao.engine.sampler import Sampled, Sampler
 from liaoliao.engine.scheduler import Chunk, Plan, Scheduler
 from liaoliao.engine.scheduler import Sequence as Running
-from liaoliao.engine.speculate import NgramIndex
+from liaoliao.engine.speculate import Drafter
 from liaoliao.errors import LiaoError
 
 Events = list[tuple[Running, TokenEvent]]
 STEP_S = 0.25  # what a step should take while somebody is being answered
 READING_S = 1.0  # and while all who run are still reading, so that who comes next does not wait long
+MAX_DRAFTING = 8  # sequences of a step that has drafts; those of more would crowd it with their columns
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Lane:
         self._sampler = Sampler(options.max_running, runner.vocab_size, runner.device)
         self._pace = Pace(options.max_step_tokens)
         self._speculate = options.speculate
-        self._indices: dict[int, NgramIndex] = {}  # of what a sequence holds, by its id
+        self._drafters: dict[int, Drafter] = {}  # by the id of the sequence
         self._failed: list[tuple[Running, BaseException]] = []
 
     @property
@@ -85,7 +87,7 @@ class Lane:
         if sequence.slot >= 0:
             self._sampler.release(sequence.slot)
         self.scheduler.remove(sequence)
-        self._indices.pop(sequence.id, None)
+        self._drafters.pop(sequence.id, None)
 
     def advance(self) -> Events:
         """One step: those who decode say a token (or more, with drafts), those who read read on.
@@ -95,7 +97,7 @@ class Lane:
         plan = self.scheduler.plan(self._pace.tokens_within(self._seconds()))
         try:
             self._prepare(plan)
-            chunks = [self._drafted(chunk) for chunk in plan.chunks if chunk.sequence.slot >= 0]
+            chunks = self._with_drafts([chunk for chunk in plan.chunks if chunk.sequence.slot >= 0])
             return self._run(chunks) if chunks else []
         except BaseException as error:
             for chunk in plan.chunks:
@@ -126,14 +128,18 @@ class Lane:
 
     def _begin(self, sequence: Running) -> None:
         self._sampler.assign(sequence.slot, sequence.request, sequence.reply)
-        if self._speculate and _predictable(sequence.request):
-            self._indices[sequence.id] = NgramIndex(sequence.token_ids)
+        known = sequence.id in self._drafters  # from before it was preempted
+        if self._speculate and not known and _predictable(sequence.request):
+            self._drafters[sequence.id] = Drafter(sequence.token_ids)
+
+    def _with_drafts(self, chunks: list[Chunk]) -> list[Chunk]:
+        return chunks if len(chunks) > MAX_DRAFTING else [self._drafted(chunk) for chunk in chunks]
 
     def _drafted(self, chunk: Chunk) -> Chunk:
-        index = self._indices.get(chunk.sequence.id)
-        if index is None or not chunk.num_logits:
+        drafter = self._drafters.get(chunk.sequence.id)
+        if drafter is None or not chunk.num_logits:
             return chunk
-        drafted = self.scheduler.draft(chunk, index.draft(self._speculate))
+        drafted = self.scheduler.draft(chunk, drafter.draft(self._speculate))
         self.counters.speculated += len(drafted.drafts)
         return drafted
 
@@ -160,11 +166,16 @@ class Lane:
             if sequence.finish_reason or token.token_id != draft:
                 break
             stored += 1  # the draft's keys and values are those of this token
-        self.counters.accepted += max(0, len(events) - 1)
+        self._tally(chunk, max(0, len(events) - 1))
         self.scheduler.advance(sequence, stored)
         if sequence.finish_reason:
             self.remove(sequence)
         return events
+
+    def _tally(self, chunk: Chunk, accepted: int) -> None:
+        self.counters.accepted += accepted
+        if chunk.drafts:
+            self._drafters[chunk.sequence.id].tally(len(chunk.drafts), accepted)
 
     def _said(self, sequence: Running, token: TokenEvent) -> TokenEvent:
         if not sequence.logprobs:
@@ -172,8 +183,8 @@ class Lane:
             self.counters.cached_tokens += sequence.num_cached
         sequence.token_ids.append(token.token_id)
         sequence.logprobs.append(token.logprob)
-        if sequence.id in self._indices:
-            self._indices[sequence.id].extend(token.token_id)
+        if sequence.id in self._drafters:
+            self._drafters[sequence.id].extend(token.token_id)
         sequence.finish_reason = self._finish_reason(sequence, token.token_id)
         self.counters.generated_tokens += 1
         reason, num_cached = sequence.finish_reason, sequence.num_cached

@@ -5,15 +5,52 @@ and keeps what the model would have said anyway, so a guess costs little and nev
 decoding, Saxena 2023; the search is the hash chain of LZ77).
 
     NgramIndex([5, 6, 7, 8, 5, 6]).draft(3)  ->  [7, 8, 5]
+    Drafter([5, 6, 7, 8, 5, 6]).draft(3)     ->  the same, and nothing for a while where too few came true
 """
 
 from array import array
 from collections.abc import Iterable
 from typing import Final
 
+DRAFTS: Final = 4  # for each sequence of a step, where nobody says another number
+
 MIN_NGRAM: Final = 2  # a single token that stood here before foretells little
 MAX_NGRAM: Final = 8
 MAX_TRIED: Final = 32  # earlier places looked at for one draft
+
+MIN_TALLY: Final = 16  # drafts of a sequence before they are judged
+MIN_TRUE: Final = 0.25  # of its drafts: with fewer it pauses
+PAUSE: Final = 64  # tokens without drafts; then they are tried again
+
+
+class Drafter:
+    """The drafts of one sequence, for as long as they pay.
+
+    When fewer than MIN_TRUE of them came true, counted since the beginning or the last pause, there are none until PAUSE
+    more tokens were said. So those that fail are never many more than three for each that came true.
+    """
+
+    def __init__(self, token_ids: Iterable[int]) -> None:
+        self._index = NgramIndex(token_ids)
+        self._drafted = self._accepted = 0
+        self._pause = 0  # tokens to be said before the next draft
+
+    def extend(self, token_id: int) -> None:
+        """One more token of the sequence."""
+        self._index.extend(token_id)
+        self._pause = max(0, self._pause - 1)
+
+    def draft(self, max_tokens: int) -> list[int]:
+        """Up to `max_tokens` likely next tokens, none in a pause; see NgramIndex."""
+        return [] if self._pause else self._index.draft(max_tokens)
+
+    def tally(self, drafted: int, accepted: int) -> None:
+        """So many drafts went through the model, and so many of them came true."""
+        self._drafted += drafted
+        self._accepted += accepted
+        if self._drafted >= MIN_TALLY and self._accepted < MIN_TRUE * self._drafted:
+            self._drafted = self._accepted = 0
+            self._pause = PAUSE
 
 
 class NgramIndex:

@@ -191,7 +191,7 @@ class _Fields:
             )
         return tuple(value)
 
-    def _typed(self, name: str, kind: Any, default: Any, most: int | float) -> Any:
+    def _typed(self, name: str, kind: Any, default: Any, most: Any) -> Any:
         value = self.values.get(name)
         value = default if value is None else value
         if value is None:

@@ -74,7 +74,7 @@ class PretrainConfig:
         stage_of(self, {}, num_steps=1)  # refuses sizes that do not fit together before any work is done
 
 
-def check_length(**lengths: int | float | None) -> None:
+def check_length(**lengths: int | float | None) -> None:  # noqa: PYI041 (the tests' type checks take no int for a float)
     """Raise ConfigError where a run's length is given twice, or is none."""
     given = {name: length for name, length in lengths.items() if length is not None}
     if len(given) > 1:

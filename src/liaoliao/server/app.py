@@ -60,9 +60,12 @@ def create_app(
     if settings.multi_user and store is None:
         raise UsageError("multi_user needs a store, in which the accounts are")
     install_failures(app)
-    install_following(
-        app, loading or LoadOptions(max_running=settings.max_running, max_waiting=settings.max_waiting)
+    options = LoadOptions(
+        max_running=settings.max_running,
+        max_waiting=settings.max_waiting,
+        speculate=settings.speculate,
     )
+    install_following(app, loading or options)
     for routes in _ROUTERS:
         app.include_router(routes.router)
     install(app, settings, install_page(app, settings, store) if store is not None and has_page else None)

@@ -24,6 +24,7 @@ from liaoliao.engine.engine import EngineStats
 from liaoliao.engine.grammar import GrammarCompiler
 from liaoliao.engine.load import OnProgress, RunnerDtype
 from liaoliao.engine.request import Grammar, Request, TokenEvent
+from liaoliao.engine.speculate import DRAFTS
 from liaoliao.errors import ContextLengthError, LiaoError, RequestError
 from liaoliao.messages import Tool
 from liaoliao.model.checkpoint import version_of
@@ -118,13 +119,22 @@ def served_model(
     device: str = "auto",
     max_running: int = 64,
     max_waiting: int = 256,
+    speculate: int | None = None,
     on_progress: OnProgress = lambda line: None,
 ) -> ServedModel:
     """Load a registered name or a model folder to be served. Its id is that name, or the folder's.
 
-    `on_progress` is told what takes long. Raises UsageError and CheckpointError as `chat.assistant.load` does.
+    `speculate` is as for `chat.assistant.load`, and None its default; `on_progress` is told what takes long. Raises
+    UsageError and CheckpointError as `chat.assistant.load` does.
     """
-    assistant = load(model, dtype=dtype, device=device, max_running=max_running, on_progress=on_progress)
+    assistant = load(
+        model,
+        dtype=dtype,
+        device=device,
+        max_running=max_running,
+        speculate=DRAFTS if speculate is None else speculate,
+        on_progress=on_progress,
+    )
     engine = AsyncEngine(assistant.engine, max_waiting=max_waiting)
     text = TextHalf(
         assistant.tokenizer, assistant.template, assistant.tools, assistant.defaults, assistant.lineage

@@ -75,6 +75,8 @@ class Settings:
     # how much, for everyone together
     max_running: int = 64  # requests in the engine's batch
     max_waiting: int = 256  # requests that wait for a place in it; more are refused with 503
+    # guessed ahead for replies at temperature 0, tokens a step; None: engine.speculate.DRAFTS
+    speculate: int | None = None
     max_connections: int = 4096
     # how large, how long
     max_body_bytes: int = 8 << 20  # of one request
@@ -94,6 +96,8 @@ class Settings:
             self, "requests_per_minute", "tokens_per_minute", "max_concurrent", "max_running", "max_waiting",
             "max_connections", "max_body_bytes", "max_bodies_bytes", "max_headers",
         )  # fmt: skip
+        if self.speculate is not None and self.speculate < 0:
+            raise ConfigError(f"speculate must be at least 0, got {self.speculate}")
         if self.max_header_bytes < 1024:
             raise ConfigError(f"max_header_bytes must be at least 1024, got {self.max_header_bytes}")
         for name in ("read_timeout_s", "write_timeout_s", "keep_alive_s", "drain_timeout_s"):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from liaoliao.engine.request import Request, SamplingParams, TokenEvent
 from liaoliao.errors import ContextLengthError, OverloadedError
-from liaoliao.server.replicas.replica import bundled
-from liaoliao.server.replicas.wire import Refusal
+from liaoliao.server.replicas.replica import EngineReplica, bundled
+from liaoliao.server.replicas.wire import Refusal, ReplicaPlan
 from tests.engine.fake_runner import FakeRunner
 from tests.server.replicas.local import LocalReplica, greedy, until
 
@@ -102,6 +103,18 @@ def test_health_is_that_of_the_engine() -> None:
         await asyncio.to_thread(replica.served.close)
         with pytest.raises(OverloadedError):
             await replica.worker.check_health()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("speculate", [0, 3])
+def test_a_plan_says_whether_it_guesses(model_folder: Path, speculate: int) -> None:
+    async def main() -> None:
+        replica = EngineReplica(ReplicaPlan(model_folder, dtype="fp32", speculate=speculate))
+        async for _ in replica.stream(Request((5, 6, 7) * 5, greedy(4))):
+            pass
+        assert ((await replica.report()).stats.speculated > 0) == (speculate > 0)
+        await asyncio.to_thread(replica._engine.close)
 
     asyncio.run(main())
 

@@ -41,8 +41,9 @@ class EngineReplica:
         runner = load_runner(plan.folder, dtype=plan.dtype, device=plan.device, num_threads=plan.num_threads)
         text = load_text(plan.folder)
         check_vocabulary(plan.folder, text.tokenizer, runner.vocab_size)
-        engine = AsyncEngine(Engine(runner, max_running=plan.max_running), max_waiting=plan.max_waiting)
-        self._begin(engine, plan.max_running, GrammarCompiler(text.tokenizer, text.template.stop_ids))
+        engine = Engine(runner, max_running=plan.max_running, speculate=plan.speculate)
+        served = AsyncEngine(engine, max_waiting=plan.max_waiting)
+        self._begin(served, plan.max_running, GrammarCompiler(text.tokenizer, text.template.stop_ids))
 
     @classmethod
     def around(cls, engine: AsyncEngine, max_running: int, grammars: Grammars) -> "EngineReplica":

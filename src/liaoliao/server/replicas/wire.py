@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from liaoliao.engine.engine import EngineStats
 from liaoliao.engine.load import RunnerDtype
 from liaoliao.engine.request import Request, TokenEvent
+from liaoliao.engine.speculate import DRAFTS
 from liaoliao.errors import CheckpointError, ContextLengthError, LiaoError, OverloadedError, RequestError
 from liaoliao.server.failures import ApiError
 
@@ -77,6 +78,7 @@ class ReplicaPlan:
     device: str = "auto"
     max_running: int = 64
     max_waiting: int = 256
+    speculate: int = DRAFTS
     num_threads: int | None = None
 
 
