@@ -4,6 +4,7 @@ Skipped where llama-cpp-python is not installed; `make test-llama` installs and 
 """
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,21 @@ from tests.text.strategies import odd_string
 llama_cpp: Any = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: make test-llama")
 
 F32_CACHE = 0  # ggml's number of the type; its default for the cache is f16
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_weights() -> Iterator[None]:
+    """No weights laid out anew for AMX: llama.cpp (0.3.36) crashes there on a model as narrow as ours."""
+    with pytest.MonkeyPatch.context() as patch:
+        defaults = llama_cpp.llama_cpp.llama_model_default_params
+
+        def params() -> Any:
+            made = defaults()
+            made.use_extra_bufts = False
+            return made
+
+        patch.setattr(llama_cpp.llama_cpp, "llama_model_default_params", params)
+        yield
 
 
 def llama(file: Path, **options: Any) -> Any:
