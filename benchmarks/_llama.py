@@ -7,6 +7,8 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 
+# llama.cpp 0.3.36 crashes in decoding q8_0 weights that it has laid out for AMX: there they stay as the file has them.
+_HAS_AMX = "amx_int8" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
 Q4_K_M = 15  # LLAMA_FTYPE_MOSTLY_Q4_K_M of llama.h
 
 
@@ -20,9 +22,9 @@ class LlamaCpp:
 
     def __init__(self, path: Path, *, num_sequences: int, length: int, num_threads: int) -> None:
         llama_cpp.llama_log_set(_silent, ctypes.c_void_p())
-        self.model = llama_cpp.llama_model_load_from_file(
-            str(path).encode(), llama_cpp.llama_model_default_params()
-        )
+        loading = llama_cpp.llama_model_default_params()
+        loading.use_extra_bufts = not _HAS_AMX
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), loading)
         params = llama_cpp.llama_context_default_params()
         params.n_ctx, params.n_seq_max = num_sequences * length, num_sequences
         params.n_batch = params.n_ubatch = 512

@@ -1,4 +1,4 @@
-"""vLLM behind our routes, against a stand-in for its documented interface (`vllm_stand_in`); the real one: `make test-vllm`."""
+"""vLLM behind our routes, against a stand-in for its documented interface; the real one: `make test-vllm`."""
 
 import asyncio
 import sys
