@@ -174,7 +174,10 @@ def test_leaving_frees_the_place(front: ReplicatedEngine) -> None:
 
     async def one(seed: int) -> tuple[int, float]:
         before = sum(report.stats.generated_tokens for report in await asyncio.to_thread(reports, front))
-        request = Request(prompt(seed), SamplingParams(max_tokens=1000, temperature=0.0, ignore_eos=True))
+        params = SamplingParams(
+            max_tokens=1000, temperature=1.0, seed=seed, ignore_eos=True
+        )  # a token a step
+        request = Request(prompt(seed), params)
         num_read = 0
         async with aclosing(front.stream(request)) as events:
             async for _ in events:
