@@ -7,8 +7,10 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 
+from liaoliao.engine.cpu.emit import cpu_features
+
 # llama.cpp 0.3.36 crashes in decoding q8_0 weights that it has laid out for AMX: there they stay as the file has them.
-_HAS_AMX = "amx_int8" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+_HAS_AMX = "amx-int8" in cpu_features()
 Q4_K_M = 15  # LLAMA_FTYPE_MOSTLY_Q4_K_M of llama.h
 
 

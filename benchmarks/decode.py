@@ -24,6 +24,7 @@ import llama_cpp
 import numpy as np
 import torch
 from _llama import LlamaCpp, quantize_q4_k_m
+from _rates import cell
 
 from liaoliao.engine.cpu.runner import CpuRunner
 from liaoliao.engine.runner import BLOCK_SIZE, Row, TorchRunner
@@ -285,11 +286,6 @@ def table(groups: Sequence[Sequence[Measured]], tasks: Sequence[str], bandwidth:
                 statistics.median(one.rates["alone"]) * one.size_bytes / bandwidth if "alone" in tasks else 0
             )
             yield f"| {one.name} | {one.size_bytes / 1e6:.0f} | {one.error:.4f} | {' | '.join(cells)} | {share:.0%} |"
-
-
-def cell(rates: Sequence[float], base: Sequence[float]) -> str:
-    ratio = statistics.median(a / b for a, b in zip(rates, base, strict=True))
-    return f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f}) | {ratio:.2f}"
 
 
 def report(size: str, folder: Path, args: argparse.Namespace) -> list[str]:

@@ -10,13 +10,13 @@ measures each number of drafts in turn; ratios are medians over rounds of the ra
 import argparse
 import os
 import random
-import statistics
 import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
+from _rates import cell
 
 from liaoliao.chat.assistant import Assistant, load
 from liaoliao.engine.engine import Engine
@@ -77,21 +77,10 @@ def measure(
     rows = []
     for each in drafts:
         stats = engines[each, 1].stats()
-        cells = [
-            f"{stats.accepted / stats.speculated:.0%}" if stats.speculated else "",
-            *_cells(rates, each, drafts[0]),
-        ]
-        rows.append(f"| {each} | {' | '.join(cells)} |")
+        came_true = f"{stats.accepted / stats.speculated:.0%}" if stats.speculated else ""
+        cells = [cell(rates[each, together], rates[drafts[0], together]) for together in TOGETHER]
+        rows.append(f"| {each} | {came_true} | {' | '.join(cells)} |")
     return rows
-
-
-def _cells(rates: dict[tuple[int, int], list[float]], drafts: int, base: int) -> list[str]:
-    cells = []
-    for together in TOGETHER:
-        mine, plain = rates[drafts, together], rates[base, together]
-        ratio = statistics.median(a / b for a, b in zip(mine, plain, strict=True))
-        cells += [f"{statistics.median(mine):,.0f} ({min(mine):,.0f}-{max(mine):,.0f})", f"{ratio:.2f}"]
-    return cells
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import App from './App.svelte'
 import { setLang } from './lib/i18n/index.svelte'
 import { go } from './lib/route.svelte'
 import { prefs } from './lib/settings/prefs.svelte'
+import { stubBrowser } from './lib/testing/browser'
 import { FakeServer, refused } from './lib/testing/server'
 
 const AWAY = 'No connection to the server.'
@@ -12,11 +13,7 @@ let server: FakeServer
 beforeEach(() => {
   setLang('en')
   go('/')
-  localStorage.clear()
-  sessionStorage.clear()
-  vi.stubGlobal('BroadcastChannel', undefined)
-  vi.stubGlobal('matchMedia', () => ({ matches: false }))
-  vi.stubGlobal('ResizeObserver', class { observe() {} disconnect() {} })  // prettier-ignore
+  stubBrowser()
   server = new FakeServer()
   server.on('GET /api/conversations', () => ({ conversations: [] }))
   server.on('GET /api/models', () => ({ models: [], current: null }))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from liaoliao.engine.lane import Counters, Lane, LaneOptions
 from liaoliao.engine.rank import rank_pieces
-from liaoliao.engine.request import Completion, Request, TokenEvent
+from liaoliao.engine.request import Completion, Request, TokenEvent, check_ids
 from liaoliao.engine.runner import Runner, TorchRunner
 from liaoliao.engine.scheduler import Sequence as Running
 from liaoliao.errors import ContextLengthError, RequestError
@@ -117,7 +117,7 @@ class Engine:
                 num_tokens=num_tokens,
                 max_length=max_length,
             )
-        self._check_ids(request.token_ids)
+        check_ids(request.token_ids, self.vocab_size)
         self._lanes[-1].check(request)
 
     def add(self, request: Request) -> int:
@@ -242,7 +242,7 @@ class Engine:
                     num_tokens=len(token_ids),
                     max_length=max_length,
                 )
-            self._check_ids(token_ids)
+            check_ids(token_ids, self.vocab_size)
 
     # ------------------------------------------------------------ weights, state
 
@@ -324,12 +324,6 @@ class Engine:
             raise self._failures[request_id]
         if request_id not in self._live:
             raise RequestError(f"request {request_id} was aborted before its reply ended; ask again")
-
-    def _check_ids(self, token_ids: Sequence[int]) -> None:
-        if token_ids and not (min(token_ids) >= 0 and max(token_ids) < self.vocab_size):
-            raise RequestError(
-                f"the text has a token id outside of the vocabulary (0 to {self.vocab_size - 1})"
-            )
 
 
 def _completion(sequence: Running) -> Completion:

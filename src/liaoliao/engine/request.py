@@ -8,6 +8,7 @@ Text, chat templates and stop strings are the business of `liaoliao.chat`.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -144,6 +145,12 @@ class Request:
     params: SamplingParams = SamplingParams()
     grammar: Grammar | None = None
     begun: bool = False
+
+
+def check_ids(token_ids: Sequence[int], vocab_size: int) -> None:
+    """Raise RequestError for token ids that are not of a vocabulary of this size."""
+    if token_ids and not (min(token_ids) >= 0 and max(token_ids) < vocab_size):
+        raise RequestError(f"the text has a token id outside of the vocabulary (0 to {vocab_size - 1})")
 
 
 @dataclass(frozen=True, slots=True)

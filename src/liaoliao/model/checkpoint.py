@@ -26,8 +26,7 @@ from liaoliao.errors import CheckpointError
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.convert import SINGLE_FILE, checked_shapes, config_from_hf, config_to_hf, load_weights
 from liaoliao.model.transformer import Transformer
-from liaoliao.text.folder_json import GENERATION_FILE as GENERATION_FILE
-from liaoliao.text.folder_json import read_generation, read_json
+from liaoliao.text.folder_json import GENERATION_FILE, read_generation, read_json
 
 MANIFEST_FILE = "manifest.json"
 LINEAGE_FILE = "lineage.json"

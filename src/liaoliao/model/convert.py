@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from liaoliao.errors import CheckpointError, ConfigError
 from liaoliao.model.config import Family, ModelConfig, RopeScaling
-from liaoliao.text.folder_json import LARGEST, LARGEST_WHOLE, is_ids
-from liaoliao.text.folder_json import read_json as read_json
+from liaoliao.text.folder_json import LARGEST, LARGEST_WHOLE, is_ids, read_json
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from liaoliao.errors import CheckpointError, UsageError
 from liaoliao.model.checkpoint import (
-    GENERATION_FILE,
     LINEAGE_FILE,
     load_config,
     load_lineage,
@@ -27,6 +26,7 @@ from liaoliao.model.checkpoint import (
 )
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.convert import EMBEDDING, SINGLE_FILE, checked_shapes, config_to_hf, read_weights
+from liaoliao.text.folder_json import GENERATION_FILE
 from liaoliao.text.tokenizer import Tokenizer
 
 FolderDtype: TypeAlias = Literal["f32", "bf16"]

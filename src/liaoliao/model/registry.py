@@ -17,7 +17,7 @@ from pathlib import Path
 from liaoliao.config import home as home  # the folder of names lies there; callers of names ask for both here
 from liaoliao.errors import CheckpointError, UsageError
 from liaoliao.model.checkpoint import locate
-from liaoliao.model.convert import read_json
+from liaoliao.text.folder_json import read_json
 
 CURRENT = "current"
 _NAME = re.compile(r"\w[\w.-]{0,99}")

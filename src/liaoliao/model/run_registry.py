@@ -16,7 +16,7 @@ from pathlib import Path
 
 from liaoliao.config import home
 from liaoliao.errors import CheckpointError
-from liaoliao.model.convert import read_json
+from liaoliao.text.folder_json import read_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ from liaoliao.engine.async_engine import AsyncEngine
 from liaoliao.engine.engine import EngineStats
 from liaoliao.engine.grammar import GrammarCompiler
 from liaoliao.engine.load import OnProgress, RunnerDtype
-from liaoliao.engine.request import Grammar, Request, TokenEvent
+from liaoliao.engine.request import Grammar, Request, TokenEvent, check_ids
 from liaoliao.engine.speculate import DRAFTS
-from liaoliao.errors import ContextLengthError, LiaoError, RequestError
+from liaoliao.errors import ContextLengthError, LiaoError
 from liaoliao.messages import Tool
 from liaoliao.model.checkpoint import version_of
 from liaoliao.model.registry import list_models, resolve
@@ -204,9 +204,7 @@ def refuse_unfit(served: ServedModel, token_ids: Sequence[int], *, room: int = 1
     if num_tokens + room > max_length:
         told = f"the prompt has {num_tokens} tokens and the context holds {max_length}; shorten it"
         raise ContextLengthError(told, num_tokens=num_tokens, max_length=max_length)
-    last = served.engine.vocab_size - 1
-    if token_ids and not 0 <= min(token_ids) <= max(token_ids) <= last:
-        raise RequestError(f"the text has a token id outside of the vocabulary (0 to {last})")
+    check_ids(token_ids, served.engine.vocab_size)
 
 
 def free_of_charge(num_tokens: int) -> None:

@@ -32,6 +32,7 @@ from liaoliao.engine.request import (
     Grammar,
     Request,
     TokenEvent,
+    check_ids,
 )
 from liaoliao.errors import ContextLengthError, OverloadedError, RequestError, UsageError
 from liaoliao.messages import Tool
@@ -280,10 +281,7 @@ class VllmEngine:
                 num_tokens=len(token_ids),
                 max_length=self._max_length,
             )
-        if token_ids and not (min(token_ids) >= 0 and max(token_ids) < self._vocab_size):
-            raise RequestError(
-                f"the text has a token id outside of the vocabulary (0 to {self._vocab_size - 1})"
-            )
+        check_ids(token_ids, self._vocab_size)
 
     @contextmanager
     def _counted(self, *, begun: bool = False) -> Iterator[None]:

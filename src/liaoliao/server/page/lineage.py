@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 
 from liaoliao.errors import CheckpointError
 from liaoliao.model.checkpoint import LINEAGE_FILE, MANIFEST_FILE, locate
-from liaoliao.model.convert import read_json
 from liaoliao.model.run_registry import list_runs
 from liaoliao.server.page.run_reader import MODEL, read_evals
+from liaoliao.text.folder_json import read_json
 
 _MOST: Final = 50  # generations; a circle of folders that name each other is no ancestry
 _TRAINING: Final = "training.safetensors"  # the optimizer's, beside the weights of a checkpoint

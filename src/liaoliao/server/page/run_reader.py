@@ -18,9 +18,9 @@ from typing import Any, Final, TypeAlias
 
 from liaoliao.errors import CheckpointError
 from liaoliao.model.checkpoint import LINEAGE_FILE, MANIFEST_FILE
-from liaoliao.model.convert import read_json
 from liaoliao.model.run_registry import RegisteredRun
 from liaoliao.model.run_state import RunState, RunStatus, read_state, status_of
+from liaoliao.text.folder_json import read_json
 
 Json: TypeAlias = dict[str, Any]
 METRICS_FILE: Final = "metrics.jsonl"

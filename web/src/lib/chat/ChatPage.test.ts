@@ -4,6 +4,7 @@ import type { ConversationView, ModelView } from '../api/types'
 import { setLang } from '../i18n/index.svelte'
 import { go } from '../route.svelte'
 import { prefs } from '../settings/prefs.svelte'
+import { stubBrowser } from '../testing/browser'
 import { message } from '../testing/messages'
 import { FakeServer, refused } from '../testing/server'
 import ChatPage from './ChatPage.svelte'
@@ -39,14 +40,22 @@ const conversation = (id: string): ConversationView => ({
   messages: [message({ id: `u${id}`, text: `said in ${id}` })],
 })  // prettier-ignore
 
+/** Somebody says hello in the conversation c1, and what comes back makes the server refuse it. */
+async function saidInVain(): Promise<() => void> {
+  let refuse = (): void => undefined
+  server.on('POST /api/conversations/c1/messages', () => new Promise((resolve) => (refuse = () => resolve(refused(500, 'no')))))
+  await visit('/c/c1')
+  await screen.findByText('said in c1')
+  await type('hello')
+  await fireEvent.keyDown(box(), { key: 'Enter' })
+  await vi.waitFor(() => expect(server.asked).toContain('POST /api/conversations/c1/messages'))
+  return () => refuse()
+}
+
 beforeEach(() => {
   setLang('en')
-  localStorage.clear()
-  sessionStorage.clear()
+  stubBrowser()
   prefs.reload()
-  vi.stubGlobal('BroadcastChannel', undefined)
-  vi.stubGlobal('matchMedia', () => ({ matches: false }))
-  vi.stubGlobal('ResizeObserver', class { observe() {} disconnect() {} })  // prettier-ignore
   server = new FakeServer()
   server.on('GET /api/personas', () => ({ personas: [] }))
   server.on('GET /api/conversations', () => ({ conversations: [] }))
@@ -60,13 +69,7 @@ afterEach(() => {
 describe('what was written', () => {
   it('waits, where it was not heard, for who has gone elsewhere meanwhile', async () => {
     for (const id of ['c1', 'c2']) server.on(`GET /api/conversations/${id}`, () => conversation(id))
-    let refuse = (): void => undefined
-    server.on('POST /api/conversations/c1/messages', () => new Promise((resolve) => (refuse = () => resolve(refused(500, 'no')))))
-    await visit('/c/c1')
-    await screen.findByText('said in c1')
-    await type('hello')
-    await fireEvent.keyDown(box(), { key: 'Enter' })
-    await vi.waitFor(() => expect(server.asked).toContain('POST /api/conversations/c1/messages'))
+    const refuse = await saidInVain()
     go('/c/c2')
     await screen.findByText('said in c2')
     expect(box().value).toBe('')
@@ -80,13 +83,7 @@ describe('what was written', () => {
 
   it('is there before what was typed since', async () => {
     server.on('GET /api/conversations/c1', () => conversation('c1'))
-    let refuse = (): void => undefined
-    server.on('POST /api/conversations/c1/messages', () => new Promise((resolve) => (refuse = () => resolve(refused(500, 'no')))))
-    await visit('/c/c1')
-    await screen.findByText('said in c1')
-    await type('hello')
-    await fireEvent.keyDown(box(), { key: 'Enter' })
-    await vi.waitFor(() => expect(server.asked).toContain('POST /api/conversations/c1/messages'))
+    const refuse = await saidInVain()
     await type('and more')
     refuse()
     await vi.waitFor(() => expect(box().value).toBe('hello\nand more'))
