@@ -1,4 +1,4 @@
-"""Products of bytes: whatever the processor has for them, the same whole numbers come out."""
+"""Products of a line of weights: whatever the processor has for them, the same whole numbers come out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,66 +9,131 @@ import pytest
 from llvmlite import ir
 from numba import types
 
-from liaoliao.engine.cpu import emit
-from liaoliao.engine.cpu.emit import I32X, compiled, dot4, i64, operation, read, write
+from liaoliao.engine.cpu import dots, emit
+from liaoliao.engine.cpu.emit import (
+    F32X,
+    I32X,
+    I64,
+    Builder,
+    Value,
+    compiled,
+    i64,
+    lanes,
+    operation,
+    read,
+    write,
+)
 
 WAYS = {"avx512vnni", "avxvnni", "avx2"}
+STEPS = 8  # lines of a group: as many as may be added before `int4_sum`
 
 
-def bytes_to_multiply(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unsigned and signed bytes, the largest among them, and sums to add to."""
-    rng = np.random.default_rng(seed)
-    w, x = rng.integers(0, 256, (16, 4), np.uint8), rng.integers(-128, 128, (16, 4), np.int8)
-    w[:3], x[:3] = 255, [[-128] * 4, [127] * 4, [127, -128, 127, -128]]
-    return w, x, rng.integers(-(2**24), 2**24, 16, np.int32)
+def add_int8_lines(builder: Builder, weights: Value, inputs: Value) -> Value:
+    """Eight lines of 16 rows of four bytes, times 32 inputs."""
+    total: Value = lanes(I32X, 0)
+    for j in range(STEPS):
+        parts = dots.int8_parts(builder, line_at(builder, weights, j))
+        for k, part in enumerate(parts):
+            total = dots.add_int8(builder, total, part, moved(builder, inputs, 4 * (len(parts) * j + k)))
+    return total
 
 
-def product() -> Callable[[int, int, int], None]:
-    """Compiled anew, for what `has` says now."""
+def add_int4_lines(builder: Builder, weights: Value, inputs: Value) -> Value:
+    """Four lines of 16 rows of eight nibbles, times 32 inputs."""
+    total: Value = lanes(I32X, 0)
+    for j in range(STEPS // 2):
+        for k, part in enumerate(dots.int4_parts(builder, line_at(builder, weights, j))):
+            total = dots.add_int4(builder, total, part, moved(builder, inputs, 8 * j + 4 * k))
+    return dots.int4_sum(builder, total)
 
-    @operation(types.void, i64, i64, i64)
-    def add_products(builder: Any, total: Any, w: Any, x: Any) -> None:
-        sums = dot4(builder, *(read(builder, address, I32X, 4) for address in (total, w, x)))
-        write(builder, sums, total, 4)
 
-    def multiply(total: int, w: int, x: int) -> None:
-        add_products(total, w, x)
+def line_at(builder: Builder, weights: Value, j: int) -> Value:
+    return read(builder, moved(builder, weights, 64 * j), I32X, 64)
+
+
+def moved(builder: Builder, address: Value, by: int) -> Value:
+    return builder.add(address, ir.Constant(I64, by))
+
+
+LINES = {"int8": (add_int8_lines, dots.write_int8_inputs), "int4": (add_int4_lines, dots.write_bytes)}
+
+
+def multiplier(kind: str) -> Callable[[int, int, int, int], None]:
+    """Compiled anew, for what `has` says now: makes 32 fp32 numbers inputs, and multiplies lines of weights by them."""
+    lines, write_inputs = LINES[kind]
+
+    @operation(types.void, i64, i64, i64, i64)
+    def multiply_lines(builder: Any, weights: Any, numbers: Any, inputs: Any, out: Any) -> None:
+        size = 2 if kind == "int8" and not dots.multiplies_bytes() else 1
+        for half in range(2):
+            whole = builder.fptosi(read(builder, moved(builder, numbers, 64 * half), F32X, 4), I32X)
+            write_inputs(builder, whole, moved(builder, inputs, 16 * size * half))
+        write(builder, lines(builder, weights, inputs), out, 4)
+
+    def multiply(weights: int, numbers: int, inputs: int, out: int) -> None:
+        multiply_lines(weights, numbers, inputs, out)
 
     return compiled(multiply)
 
 
+def to_multiply(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of 16 rows and inputs of a group of 32, the largest among them."""
+    rng, most = np.random.default_rng(seed), 255 if kind == "int8" else 15
+    w, x = rng.integers(0, most + 1, (16, 32)), rng.integers(-127, 128, 32)
+    w[:3] = most
+    if seed < 4:
+        x = np.resize([[127], [-127], [127, -127], [127, 127, -127]][seed], 32)
+    return w.astype(np.uint8), x.astype(np.float32)
+
+
+def packed(kind: str, w: np.ndarray) -> np.ndarray:
+    """As `layout` describes lines, at a multiple of 64 bytes."""
+    if kind == "int8":
+        lines = w.reshape(16, 8, 4).transpose(1, 0, 2)
+    else:
+        low, high = w.reshape(16, 4, 2, 4).transpose(2, 1, 0, 3)
+        lines = low | high << 4
+    room = np.empty(lines.size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    room[start : start + lines.size] = lines.reshape(-1)
+    return room[start : start + lines.size]
+
+
+@pytest.mark.parametrize("kind", LINES)
 @pytest.mark.parametrize("way", [*sorted(WAYS), "in general"])
-def test_products_of_bytes_are_exact(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_of_products_are_exact(kind: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if way in WAYS and not emit.has(way):
         pytest.skip(f"this processor has no {way}")
-    monkeypatch.setattr(emit, "has", lambda *names: set(names) <= {way})
-    multiply = product()
+    monkeypatch.setattr(dots, "has", lambda *names: set(names) <= {way})
+    multiply = multiplier(kind)
     for seed in range(20):
-        w, x, total = bytes_to_multiply(seed)
-        expected = total + (w.astype(np.int32) * x).sum(1)
-        multiply(total.ctypes.data, w.ctypes.data, x.ctypes.data)
-        assert total.tolist() == expected.tolist()
+        w, x = to_multiply(kind, seed)
+        weights, inputs, out = packed(kind, w), np.zeros(64, np.uint8), np.zeros(16, np.int32)
+        multiply(weights.ctypes.data, x.ctypes.data, inputs.ctypes.data, out.ctypes.data)
+        assert out.tolist() == (w.astype(np.int64) @ x.astype(np.int64)).tolist()
 
 
 @pytest.mark.parametrize(
-    ("way", "features", "instruction"),
+    ("kind", "way", "features", "instruction"),
     [
-        ("avx512vnni", "+avx512f,+avx512bw,+avx512vl,+avx512vnni", "vpdpbusd"),
-        ("avxvnni", "+avx2,+avxvnni", "vpdpbusd"),
-        ("avx2", "+avx2", "vpmaddwd"),
+        ("int8", "avx512vnni", "+avx512f,+avx512bw,+avx512vl,+avx512vnni", "vpdpbusd"),
+        ("int4", "avx512vnni", "+avx512f,+avx512bw,+avx512vl,+avx512vnni", "vpdpbusd"),
+        ("int8", "avxvnni", "+avx2,+avxvnni", "vpdpbusd"),
+        ("int8", "avx2", "+avx2", "vpmaddwd"),
+        ("int4", "avx2", "+avx2", "vpmaddubsw"),
     ],
 )
 def test_each_way_becomes_its_instruction(
-    way: str, features: str, instruction: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, way: str, features: str, instruction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for processors that this one is not."""
     if not emit.is_x86():
         pytest.skip("for Intel and AMD processors")
-    monkeypatch.setattr(emit, "has", lambda *names: set(names) <= {way})
+    monkeypatch.setattr(dots, "has", lambda *names: set(names) <= {way})
     module = ir.Module()
-    function = ir.Function(module, ir.FunctionType(I32X, [I32X] * 3), "f")
+    function = ir.Function(module, ir.FunctionType(I32X, [I64] * 2), "f")
     builder = ir.IRBuilder(function.append_basic_block())
-    builder.ret(dot4(builder, *function.args))
+    builder.ret(LINES[kind][0](builder, *function.args))
     machine = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine(
         cpu="x86-64", features=features
     )

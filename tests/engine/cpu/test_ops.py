@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from liaoliao.engine.cpu.dots import BF16_INPUT, INT8_INPUT
 from liaoliao.engine.cpu.layout import BF16, GROUP, INPUTS, INT4, INT8, MATRIX, ROW_GAP, TILE
 from liaoliao.engine.cpu.ops import gather, matmul, prepare
 from liaoliao.engine.cpu.pack import pack, packed_size
@@ -40,7 +41,7 @@ class Inputs:
     """Room for input rows of any kind."""
 
     def __init__(self, columns: int) -> None:
-        self.codes = np.zeros(columns * (2 * INNER + ROW_GAP), np.uint8)
+        self.codes = np.zeros(columns * (max(BF16_INPUT, INT8_INPUT) * INNER + ROW_GAP), np.uint8)
         self.scales = np.zeros((columns, INNER // GROUP), np.float32)
         self.sums = np.zeros((columns, INNER // GROUP), np.int32)
         fields = tuple(a.ctypes.data for a in (self.codes, self.scales, self.sums))
@@ -52,8 +53,12 @@ class Inputs:
             prepare(kind, row.data_ptr(), INNER, self.record, column, 0, INNER // GROUP)
         if kind == BF16:
             return x.bfloat16().float()
-        rows = self.codes[: len(x) * (INNER + ROW_GAP)].reshape(len(x), -1)[:, :INNER]
-        codes = torch.from_numpy(rows.view(np.int8).copy()).view(len(x), -1, GROUP)
+        size = INT8_INPUT if kind == INT8 else 1
+        rows = self.codes[: len(x) * (size * INNER + ROW_GAP)].reshape(len(x), -1)[:, : size * INNER]
+        codes = torch.from_numpy(rows.view(np.int8 if size == 1 else np.int16).copy())
+        if size == 2:
+            codes = codes.view(len(x), -1, 4)[..., [0, 2, 1, 3]]  # even columns come before odd ones
+        codes = codes.view(len(x), -1, GROUP)
         return (codes * torch.from_numpy(self.scales).unsqueeze(-1)).flatten(1)
 
 

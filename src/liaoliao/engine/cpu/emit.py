@@ -1,7 +1,7 @@
 """How compiled code gets operations that Numba lacks: pieces of LLVM IR behind `@operation`.
 
-LLVM cuts vectors of 16 lanes into whatever the processor has, so the same code runs on AVX-512, AVX2, SSE and NEON. Two
-pieces ask for the processor by name, `dot2` (bf16 pairs) and `dot4` (bytes), and fall back to AVX2 or generic arithmetic.
+LLVM cuts vectors of 16 lanes into whatever the processor has, so the same code runs on AVX-512, AVX2, SSE and NEON. What
+asks for the processor by name is the arithmetic of `dots`; how many running sums a loop may have follows `num_registers`.
 
     @operation(f32, f32)
     def twice(builder, x):
@@ -46,8 +46,6 @@ class BFloatType(ir.Type):  # type: ignore[misc]  # llvmlite has no types for my
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32, BF16 = ir.HalfType(), ir.FloatType(), BFloatType()
 F32X, I32X, I16X, I8X, F16X = (ir.VectorType(kind, LANES) for kind in (F32, I32, I16, I8, F16))
-BYTES, PAIRS, WORDS = ir.VectorType(I8, 64), ir.VectorType(BF16, 32), ir.VectorType(I16, 32)
-HALF_BYTES, HALF_WORDS, HALF_I32 = ir.VectorType(I8, 32), ir.VectorType(I16, 16), ir.VectorType(I32, 8)
 
 f32, i32, i64 = types.float32, types.int32, types.int64
 
@@ -115,6 +113,13 @@ def has(*names: str) -> bool:
 def is_x86() -> bool:
     """Whether this is an Intel or AMD processor of 64 bits."""
     return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def num_registers() -> int:
+    """Vectors of 16 lanes that the processor's registers hold: what a loop has at hand without going to memory."""
+    if has("avx512f"):
+        return 32
+    return 8 if has("avx") or not is_x86() else 4  # 16 registers of 8 lanes, or 32 of 4; 16 of 4
 
 
 def _converts_half() -> bool:
@@ -197,66 +202,6 @@ def drop_bits(builder: Builder, bits: Value, count: int) -> Value:
     odd = builder.and_(builder.lshr(bits, lanes(I32X, count)), lanes(I32X, 1))
     half = builder.add(odd, lanes(I32X, (1 << (count - 1)) - 1))
     return builder.lshr(builder.add(bits, half), lanes(I32X, count))
-
-
-def dot2(builder: Builder, total: Value, w: Value, x: Value) -> Value:
-    """total[i] += w[i] . x[i] over pairs of bf16; w and x are <16 x i32>, each lane a pair."""
-    if has("avx512bf16"):
-        pairs = [builder.bitcast(v, PAIRS) for v in (w, x)]
-        return call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", F32X, total, *pairs)
-    low = [builder.bitcast(builder.shl(v, lanes(I32X, 16)), F32X) for v in (w, x)]
-    high = [builder.bitcast(builder.and_(v, lanes(I32X, -0x10000)), F32X) for v in (w, x)]
-    total = multiply_add(builder, low[0], low[1], total)
-    return multiply_add(builder, high[0], high[1], total)
-
-
-def dot4(builder: Builder, total: Value, w: Value, x: Value) -> Value:
-    """total[i] += w[i] . x[i] over 4 bytes, w unsigned and x signed; all are <16 x i32>."""
-    if has("avx512vnni"):
-        bytes_ = [builder.bitcast(v, BYTES) for v in (w, x)]
-        return call(builder, "llvm.x86.avx512.vpdpbusd.512", I32X, total, *bytes_)
-    if has("avxvnni"):
-        return _by_halves(builder, "llvm.x86.avx512.vpdpbusd.256", HALF_BYTES, (w, x), total)
-    if has("avx2"):
-        return _dot4_avx2(builder, total, w, x)
-    for byte in range(4):
-        left = builder.and_(builder.lshr(w, lanes(I32X, 8 * byte)), lanes(I32X, 255))
-        right = builder.ashr(builder.shl(x, lanes(I32X, 24 - 8 * byte)), lanes(I32X, 24))
-        total = builder.add(total, builder.mul(left, right))
-    return total
-
-
-def _dot4_avx2(builder: Builder, total: Value, w: Value, x: Value) -> Value:
-    """By products of 16-bit numbers: first the even bytes, then the odd ones. (`vpmaddubsw` would take the bytes as they
-    are, but its sums of two products end at 32767.)
-    """
-    w, x = builder.bitcast(w, WORDS), builder.bitcast(x, WORDS)
-    eight = lanes(WORDS, 8)
-    even = builder.and_(w, lanes(WORDS, 255)), builder.ashr(builder.shl(x, eight), eight)
-    odd = builder.lshr(w, eight), builder.ashr(x, eight)
-    for pair in (even, odd):
-        total = builder.add(total, _by_halves(builder, "llvm.x86.avx2.pmadd.wd", HALF_WORDS, pair))
-    return total
-
-
-def _by_halves(
-    builder: Builder, name: str, kind: ir.Type, operands: tuple[Value, Value], total: Value | None = None
-) -> Value:
-    """An instruction of 256 bits on both halves of vectors of 512; its operands are taken as vectors of `kind`."""
-    wide = ir.VectorType(kind.element, 2 * kind.count)
-    left, right = (builder.bitcast(v, wide) for v in operands)
-    halves = []
-    for start in (0, 1):
-        pair = [_part(builder, v, start * kind.count, kind.count) for v in (left, right)]
-        sums = [_part(builder, total, start * 8, 8)] if total is not None else []
-        halves.append(call(builder, name, HALF_I32, *sums, *pair))
-    return builder.shuffle_vector(*halves, ir.Constant(I32X, list(range(LANES))))
-
-
-def _part(builder: Builder, value: Value, start: int, count: int) -> Value:
-    """Some lanes that stand beside each other."""
-    places = ir.Constant(ir.VectorType(I32, count), list(range(start, start + count)))
-    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), places)
 
 
 def fetch_ahead(builder: Builder, address: Value) -> None:

@@ -37,7 +37,8 @@ MODEL = np.dtype(
     ]  # buffers that the threads share
 )
 
-# What a matrix is multiplied by: rows as bf16, or as int8 with a scale and a sum per group of columns. Rows lie a little
+# What a matrix is multiplied by: rows rounded to bf16, or to int8 with a scale and a sum per group of columns, in the form
+# that the processor wants (`dots`). Rows lie a little
 # further apart than they are long: at a multiple of 4096 bytes they would push each other out of the first-level cache.
 INPUTS = np.dtype([(name, np.int64) for name in ("codes", "scales", "sums")])
 ROW_GAP = 64  # bytes

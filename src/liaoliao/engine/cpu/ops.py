@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from liaoliao.engine.cpu.emit import (
-    compiled,
-)
+from liaoliao.engine.cpu.attention_tiles import mix_tile, score_tile
+from liaoliao.engine.cpu.dots import BF16_INPUT, INT8_INPUT
+from liaoliao.engine.cpu.emit import compiled, num_registers
 from liaoliao.engine.cpu.layout import (
     BF16,
     BLOCK,
@@ -24,6 +24,7 @@ from liaoliao.engine.cpu.layout import (
     MAX_QUERIES,
     ROW_GAP,
 )
+from liaoliao.engine.cpu.loops import MANY_REGISTERS
 from liaoliao.engine.cpu.simd import (
     broadcast,
     exponential,
@@ -42,22 +43,25 @@ from liaoliao.engine.cpu.simd import (
     put_i32,
     put_u16,
     store,
-    store_bf16,
-    store_bytes,
+    store_bf16_inputs,
     store_f16,
+    store_int4_inputs,
+    store_int8_inputs,
     total,
 )
-from liaoliao.engine.cpu.tiles import bf16_tile, int4_tile, int8_tile, mix_tile, score_tile
+from liaoliao.engine.cpu.tiles import bf16_tile, int4_tile, int8_tile
 
 ZERO, ONE = np.float32(0), np.float32(1)
 _UNSEEN = np.float32(-1e30)  # a score that must not be seen
 _TO_UNIT = np.float32(1 / 127)
 _SMALLEST = np.float32(1e-30)  # below it a group is zero: 127 divided by it would overflow
 
+FEW = 2 if num_registers() >= MANY_REGISTERS else 1  # columns for which two tiles of bf16 are taken together
+MOST = 4 if num_registers() >= MANY_REGISTERS else 8  # columns of bytes that share a pass over the weights
 _bf16_1, _bf16_2, _bf16_4, _bf16_8 = (bf16_tile(columns) for columns in (1, 2, 4, 8))
 _bf16_1x2, _bf16_2x2 = (bf16_tile(columns, tiles=2) for columns in (1, 2))
-_int8_1, _int8_2, _int8_4 = (int8_tile(columns) for columns in (1, 2, 4))
-_int4_1, _int4_2, _int4_4 = (int4_tile(columns) for columns in (1, 2, 4))
+_int8_1, _int8_2, _int8_4, _int8_most = (int8_tile(columns) for columns in (1, 2, 4, MOST))
+_int4_1, _int4_2, _int4_4, _int4_most = (int4_tile(columns) for columns in (1, 2, 4, MOST))
 _score_1, _score_2, _score_4, _score_8 = (score_tile(queries) for queries in (1, 2, 4, 8))
 _mix_1, _mix_2, _mix_4, _mix_8 = (mix_tile(queries) for queries in (1, 2, 4, 8))
 
@@ -69,23 +73,24 @@ _mix_1, _mix_2, _mix_4, _mix_8 = (mix_tile(queries) for queries in (1, 2, 4, 8))
 def prepare(kind: int, source: int, inner: int, inputs: Any, column: int, first: int, last: int) -> None:
     """Make groups `first` to `last` of an input row, which begin at `source`, ready for a matrix of `kind`."""
     if kind == BF16:
-        codes = inputs.codes + column * (2 * inner + ROW_GAP) + 64 * first
+        codes = inputs.codes + column * (BF16_INPUT * inner + ROW_GAP) + 32 * BF16_INPUT * first
         for i in range(2 * (last - first)):
-            store_bf16(codes + 32 * i, load(source + 64 * i))
+            store_bf16_inputs(codes + 16 * BF16_INPUT * i, load(source + 64 * i))
         return
-    codes, place = inputs.codes + column * (inner + ROW_GAP), 4 * column * (inner // 32)
+    size = INT8_INPUT if kind == INT8 else 1  # bytes of an input number
+    codes, place = inputs.codes + column * (size * inner + ROW_GAP), 4 * column * (inner // 32)
     for group in range(first, last):
         low, high = load(source), load(source + 64)
-        size = magnitude(low, high)
-        inverse = broadcast(np.float32(127) / size if size > _SMALLEST else ZERO)
-        sum_ = store_bytes(codes + 32 * group, low * inverse) + store_bytes(
-            codes + 32 * group + 16, high * inverse
-        )
-        scale = size * _TO_UNIT
+        most = magnitude(low, high)
+        inverse = broadcast(np.float32(127) / most if most > _SMALLEST else ZERO)
+        low, high, scale = low * inverse, high * inverse, most * _TO_UNIT
+        at, half = codes + 32 * size * group, 16 * size
         put_f32(inputs.scales + place + 4 * group, scale)
         if kind == INT8:
+            sum_ = store_int8_inputs(at, low) + store_int8_inputs(at + half, high)
             put_i32(inputs.sums + place + 4 * group, -128 * sum_)
         else:
+            sum_ = store_int4_inputs(at, low) + store_int4_inputs(at + half, high)
             put_f32(inputs.sums + place + 4 * group, scale * np.float32(sum_))
         source += 128
 
@@ -105,9 +110,9 @@ def matmul(matrix: Any, first: int, last: int, inputs: Any, columns: int, out: i
 def _matmul_bf16(
     matrix: Any, first: int, last: int, inputs: Any, columns: int, out: int, stride: int
 ) -> None:
-    inner, x, step, tile = matrix.inner, inputs.codes, 2 * matrix.inner + ROW_GAP, first
+    inner, x, step, tile = matrix.inner, inputs.codes, BF16_INPUT * matrix.inner + ROW_GAP, first
     pairs, tile_bytes = inner // 2, matrix.tile_bytes
-    while columns <= 2 and tile + 2 <= last:
+    while columns <= FEW and tile + 2 <= last:
         w, y = matrix.data + tile_bytes * tile, out + 128 * tile
         if columns == 2:
             _bf16_2x2(w, tile_bytes, x, step, pairs, y, stride)
@@ -134,11 +139,14 @@ def _matmul_bf16(
 def _matmul_int8(
     matrix: Any, first: int, last: int, inputs: Any, columns: int, out: int, stride: int
 ) -> None:
-    step, groups = matrix.inner + ROW_GAP, matrix.inner // 32
+    step, groups = INT8_INPUT * matrix.inner + ROW_GAP, matrix.inner // 32
     x, s, t, scale_step = inputs.codes, inputs.scales, inputs.sums, 4 * groups
     for tile in range(first, last):
         w, y, c, g = matrix.data + matrix.tile_bytes * tile, out + 128 * tile, 0, 0
-        while c + 4 <= columns:
+        while c + MOST <= columns:
+            _int8_most(w, x + c * step, step, s + g, t + g, scale_step, groups, y, stride)
+            c, g, y = c + MOST, g + MOST * scale_step, y + MOST * stride
+        if c + 4 <= columns:
             _int8_4(w, x + c * step, step, s + g, t + g, scale_step, groups, y, stride)
             c, g, y = c + 4, g + 4 * scale_step, y + 4 * stride
         if c + 2 <= columns:
@@ -156,7 +164,10 @@ def _matmul_int4(
     x, s, t, scale_step = inputs.codes, inputs.scales, inputs.sums, 4 * groups
     for tile in range(first, last):
         w, y, c, g = matrix.data + matrix.tile_bytes * tile, out + 128 * tile, 0, 0
-        while c + 4 <= columns:
+        while c + MOST <= columns:
+            _int4_most(w, x + c * step, step, s + g, t + g, scale_step, groups, y, stride)
+            c, g, y = c + MOST, g + MOST * scale_step, y + MOST * stride
+        if c + 4 <= columns:
             _int4_4(w, x + c * step, step, s + g, t + g, scale_step, groups, y, stride)
             c, g, y = c + 4, g + 4 * scale_step, y + 4 * stride
         if c + 2 <= columns:

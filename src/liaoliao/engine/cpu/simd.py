@@ -17,25 +17,20 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
+from liaoliao.engine.cpu.dots import write_bf16_inputs, write_bytes, write_int8_inputs
 from liaoliao.engine.cpu.emit import (
-    BF16,
     F32,
     F32X,
     I8,
-    I8X,
     I16,
-    I16X,
     I32,
     I32X,
     I64,
-    LANES,
     Builder,
     Value,
     Vector,
     call,
-    drop_bits,
     f32,
-    has,
     i32,
     i64,
     lanes,
@@ -65,13 +60,9 @@ def store(builder: Builder, address: Value, value: Value) -> None:
 
 
 @operation(types.void, i64, vector)
-def store_bf16(builder: Builder, address: Value, value: Value) -> None:
-    """16 numbers, each rounded to bf16."""
-    if has("avx512bf16"):
-        write(builder, builder.fptrunc(value, ir.VectorType(BF16, LANES)), address, 2)
-    else:
-        bits = drop_bits(builder, builder.bitcast(value, I32X), 16)
-        write(builder, builder.trunc(bits, I16X), address, 2)
+def store_bf16_inputs(builder: Builder, address: Value, value: Value) -> None:
+    """16 numbers, each rounded to bf16, for weights of bf16."""
+    write_bf16_inputs(builder, value, address)
 
 
 @operation(types.void, i64, vector)
@@ -80,12 +71,24 @@ def store_f16(builder: Builder, address: Value, value: Value) -> None:
     write(builder, narrow_half(builder, value), address, 2)
 
 
-@operation(i32, i64, vector)
-def store_bytes(builder: Builder, address: Value, value: Value) -> Value:
-    """16 numbers within -128 and 127, each rounded to a whole one; returns their sum."""
+def _store_whole(
+    builder: Builder, address: Value, value: Value, put: Callable[[Builder, Value, Value], None]
+) -> Value:
     whole = builder.fptosi(call(builder, "llvm.rint.v16f32", F32X, value), I32X)
-    write(builder, builder.trunc(whole, I8X), address, 1)
+    put(builder, whole, address)
     return call(builder, "llvm.vector.reduce.add.v16i32", I32, whole)
+
+
+@operation(i32, i64, vector)
+def store_int8_inputs(builder: Builder, address: Value, value: Value) -> Value:
+    """16 numbers within -128 and 127, each rounded to a whole one, for weights of int8; returns their sum."""
+    return _store_whole(builder, address, value, write_int8_inputs)
+
+
+@operation(i32, i64, vector)
+def store_int4_inputs(builder: Builder, address: Value, value: Value) -> Value:
+    """The same for weights of int4."""
+    return _store_whole(builder, address, value, write_bytes)
 
 
 @operation(vector, f32)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
+from liaoliao.engine.cpu.dots import BF16_INPUT, INT8_INPUT
 from liaoliao.engine.cpu.layout import (
     BLOCK,
     COLUMN,
@@ -88,7 +89,7 @@ class Workspace:
 
     def _add_inputs(self, place: int, inner: int) -> None:
         groups = inner // GROUP
-        sizes = (2 * inner + ROW_GAP, 4 * groups, 4 * groups)  # codes as bf16 at most, scales, sums
+        sizes = (max(BF16_INPUT, INT8_INPUT) * inner + ROW_GAP, 4 * groups, 4 * groups)  # codes, scales, sums
         self._inputs[place] = tuple(self._room(size * MAX_COLUMNS) for size in sizes)
 
     def _add_scratch(self, thread: int) -> None:
