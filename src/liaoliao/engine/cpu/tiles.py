@@ -219,9 +219,7 @@ def int8_tile(columns: int) -> Build:
                     results[half, c].add_product(builder.sitofp(dot.get(), F32X), both)
 
         repeat(builder, groups, group)
-        targets = addresses(builder, out, out_stride, columns)
-        for (half, c), result in results.items():
-            write(builder, result.get(), moved(builder, targets[c], half * LINE), 4)
+        _write_sums(builder, results, addresses(builder, out, out_stride, columns))
 
     return tile
 
