@@ -56,7 +56,7 @@ def compiled_work(on_progress: OnProgress) -> Callable[[int, int, int], None]:
         with _only_one(folder):
             _keep_in(work, folder)
             if is_new := not any(folder.rglob("*.nbc")):
-                on_progress("compiling the CPU kernels, once on this machine (10 to 30 seconds)")
+                on_progress("compiling the CPU kernels, once on this machine (10 to 40 seconds)")
             work.compile(types)
         if is_new:
             _drop_unused(folder)
