@@ -23,6 +23,8 @@ from liaoliao.engine.cpu.emit import (
     read,
     write,
 )
+from liaoliao.engine.cpu.loops import moved
+from liaoliao.engine.cpu.weights import aligned_memory
 
 WAYS = {"avx512vnni", "avxvnni", "avx2"}
 STEPS = 8  # lines of a group: as many as may be added before `int4_sum`
@@ -49,10 +51,6 @@ def add_int4_lines(builder: Builder, weights: Value, inputs: Value) -> Value:
 
 def line_at(builder: Builder, weights: Value, j: int) -> Value:
     return read(builder, moved(builder, weights, 64 * j), I32X, 64)
-
-
-def moved(builder: Builder, address: Value, by: int) -> Value:
-    return builder.add(address, ir.Constant(I64, by))
 
 
 LINES = {"int8": (add_int8_lines, dots.write_int8_inputs), "int4": (add_int4_lines, dots.write_bytes)}
@@ -87,16 +85,15 @@ def to_multiply(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def packed(kind: str, w: np.ndarray) -> np.ndarray:
-    """As `layout` describes lines, at a multiple of 64 bytes."""
+    """As `layout` describes lines."""
     if kind == "int8":
         lines = w.reshape(16, 8, 4).transpose(1, 0, 2)
     else:
         low, high = w.reshape(16, 4, 2, 4).transpose(2, 1, 0, 3)
         lines = low | high << 4
-    room = np.empty(lines.size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    room[start : start + lines.size] = lines.reshape(-1)
-    return room[start : start + lines.size]
+    memory = aligned_memory(lines.size)
+    memory[:] = lines.reshape(-1)
+    return memory
 
 
 @pytest.mark.parametrize("kind", LINES)

@@ -7,7 +7,6 @@ from numba import types
 
 from liaoliao.engine.cpu.emit import (
     F32,
-    F32X,
     I16X,
     Build,
     Builder,
@@ -20,7 +19,6 @@ from liaoliao.engine.cpu.emit import (
     write,
 )
 from liaoliao.engine.cpu.loops import (
-    LINE,
     Places,
     Sums,
     addresses,
@@ -28,8 +26,10 @@ from liaoliao.engine.cpu.loops import (
     fresh_sums,
     moved,
     passes_over,
+    read_sums,
     repeat,
     spread_at,
+    write_sums,
 )
 
 
@@ -78,8 +78,7 @@ def mix_tile(queries: int) -> Build:
         )
         for halves, some in passes_over(2, queries):
             sums = fresh_sums(builder, halves, some)
-            for (half, q), sum_ in sums.items():
-                sum_.put(read(builder, moved(builder, targets[q], LINE * half), F32X, 4))
+            read_sums(builder, sums, targets)
 
             def position(i: Value, halves: Places = halves, some: Places = some, sums: Sums = sums) -> None:
                 row = moved(builder, values, builder.mul(i, row_bytes))
@@ -93,7 +92,6 @@ def mix_tile(queries: int) -> Build:
                         sums[half, q].add_product(parts[half], share)
 
             repeat(builder, positions, position)
-            for (half, q), sum_ in sums.items():
-                write(builder, sum_.get(), moved(builder, targets[q], LINE * half), 4)
+            write_sums(builder, sums, targets)
 
     return tile

@@ -30,10 +30,9 @@ from liaoliao.engine.cpu.emit import (
     has,
     lanes,
     multiply_add,
-    read,
-    spread,
     write,
 )
+from liaoliao.engine.cpu.loops import spread_at
 
 BYTES, PAIRS, WORDS = ir.VectorType(I8, 64), ir.VectorType(BF16, 32), ir.VectorType(I16, 32)
 _HALF_BYTES, _HALF_WORDS, _HALF_I32 = ir.VectorType(I8, 32), ir.VectorType(I16, 16), ir.VectorType(I32, 8)
@@ -76,9 +75,9 @@ def bf16_parts(builder: Builder, line: Value) -> list[Value]:
 def add_bf16(builder: Builder, total: Value, part: Value, address: Value) -> Value:
     """total + part * the input at `address`, 4 bytes."""
     if multiplies_bf16():
-        pair = builder.bitcast(spread(builder, read(builder, address, I32, 4)), PAIRS)
+        pair = builder.bitcast(spread_at(builder, address, I32), PAIRS)
         return call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", F32X, total, part, pair)
-    return multiply_add(builder, part, spread(builder, read(builder, address, F32, 4)), total)
+    return multiply_add(builder, part, spread_at(builder, address, F32), total)
 
 
 # ---------------------------------------------------------------- int8
@@ -109,7 +108,7 @@ def int8_parts(builder: Builder, line: Value) -> list[Value]:
 
 def add_int8(builder: Builder, total: Value, part: Value, address: Value) -> Value:
     """total + part . the input at `address`, 4 bytes: whole numbers."""
-    x = spread(builder, read(builder, address, I32, 4))
+    x = spread_at(builder, address, I32)
     if multiplies_bytes():
         return dot4(builder, total, part, x)
     x = builder.bitcast(x, WORDS)
@@ -131,13 +130,18 @@ def int4_parts(builder: Builder, line: Value) -> list[Value]:
     return [builder.and_(line, mask), builder.and_(builder.lshr(line, lanes(I32X, 4)), mask)]
 
 
+def _adds_words() -> bool:
+    """Whether products of nibbles and bytes are added up in 16 bits."""
+    return has("avx2") and not multiplies_bytes()
+
+
 def add_int4(builder: Builder, total: Value, part: Value, address: Value) -> Value:
     """total + part . the 4 input bytes at `address`; up to eight times, then `int4_sum`.
 
     Where there are products of bytes with sums of 16 bits, `total` is sums of two: 8 x 2 x 15 x 128 still fits.
     """
-    x = spread(builder, read(builder, address, I32, 4))
-    if multiplies_bytes() or not has("avx2"):
+    x = spread_at(builder, address, I32)
+    if not _adds_words():
         return dot4(builder, total, part, x)
     sums = _by_halves(builder, "llvm.x86.avx2.pmadd.ub.sw", _HALF_BYTES, (part, x))
     return builder.bitcast(builder.add(builder.bitcast(total, WORDS), builder.bitcast(sums, WORDS)), I32X)
@@ -145,7 +149,7 @@ def add_int4(builder: Builder, total: Value, part: Value, address: Value) -> Val
 
 def int4_sum(builder: Builder, total: Value) -> Value:
     """The whole numbers that `add_int4` has added up."""
-    if multiplies_bytes() or not has("avx2"):
+    if not _adds_words():
         return total
     return _by_halves(builder, "llvm.x86.avx2.pmadd.wd", _HALF_WORDS, (total, lanes(WORDS, 1)))
 

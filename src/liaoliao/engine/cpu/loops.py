@@ -22,6 +22,7 @@ from liaoliao.engine.cpu.emit import (
     number,
     read,
     spread,
+    write,
 )
 
 LINE = 64
@@ -83,6 +84,18 @@ class Sum:
 def fresh_sums(builder: Builder, rows: Places, columns: Places, kind: ir.VectorType = F32X) -> Sums:
     """A running sum for each of these rows and columns."""
     return {(row, c): Sum(builder, kind) for row in rows for c in columns}
+
+
+def read_sums(builder: Builder, sums: Sums, targets: Sequence[Value]) -> None:
+    """Go on from what stands in memory: a row's 16 numbers a line apart, a column's at its own address."""
+    for (row, c), sum_ in sums.items():
+        sum_.put(read(builder, moved(builder, targets[c], LINE * row), sum_.kind, 4))
+
+
+def write_sums(builder: Builder, sums: Sums, targets: Sequence[Value]) -> None:
+    """Put them where `read_sums` finds them."""
+    for (row, c), sum_ in sums.items():
+        write(builder, sum_.get(), moved(builder, targets[c], LINE * row), 4)
 
 
 def passes_over(rows: int, columns: int) -> list[tuple[Places, Places]]:

@@ -34,7 +34,6 @@ from liaoliao.engine.cpu.emit import (
     Value,
     fetch_ahead,
     i64,
-    lanes,
     number,
     operation,
     read,
@@ -51,9 +50,11 @@ from liaoliao.engine.cpu.loops import (
     fresh_sums,
     moved,
     passes_over,
+    read_sums,
     repeat,
     repeat_few,
     spread_at,
+    write_sums,
 )
 
 AHEAD = 4352  # bytes between what is multiplied and what is asked for; found by measurement
@@ -90,7 +91,7 @@ def bf16_tile(columns: int, tiles: int = 1) -> Build:
                 _add_pair(builder, sums, lines, inputs, i)
 
             repeat(builder, pairs, pair)
-            _write_sums(builder, sums, targets)
+            write_sums(builder, sums, targets)
         else:
             _bf16_pieces(builder, passes, lines, inputs, pairs, targets)
 
@@ -107,7 +108,7 @@ def _bf16_pieces(
 ) -> None:
     """A tile in several passes, a piece after the other: it comes from far once, and in each pass from close by."""
     for rows, some in passes:
-        _write_sums(builder, fresh_sums(builder, rows, some), targets)
+        write_sums(builder, fresh_sums(builder, rows, some), targets)
 
     def piece(p: Value) -> None:
         begin = builder.mul(p, number(PIECE))
@@ -116,14 +117,13 @@ def _bf16_pieces(
         last = builder.select(builder.icmp_signed("<", end, pairs), end, pairs)
         for n, (rows, some) in enumerate(passes):
             sums = fresh_sums(builder, rows, some)
-            for (row, c), sum_ in sums.items():
-                sum_.put(read(builder, moved(builder, targets[c], LINE * row), F32X, 4))
+            read_sums(builder, sums, targets)
             with cgutils.for_range(builder, last, start=begin, intp=I64) as loop:
                 share = 2 * LINE // len(passes)  # of the next piece's bytes, for each pair of this one
                 place = builder.mul(builder.sub(loop.index, begin), number(share))
                 fetch_ahead(builder, moved(builder, next_piece, place, n * share * PIECE))
                 _add_pair(builder, sums, lines, inputs, loop.index)
-            _write_sums(builder, sums, targets)
+            write_sums(builder, sums, targets)
 
     repeat(builder, builder.sdiv(builder.add(pairs, number(PIECE - 1)), number(PIECE)), piece)
 
@@ -139,11 +139,6 @@ def _add_pair(builder: Builder, sums: Sums, lines: list[Value], inputs: list[Val
             for k, part in enumerate(parts[row]):
                 x = moved(builder, inputs[c], at, 4 * k)
                 sums[row, c].put(add_bf16(builder, sums[row, c].get(), part, x))
-
-
-def _write_sums(builder: Builder, sums: Sums, targets: list[Value]) -> None:
-    for (row, c), sum_ in sums.items():
-        write(builder, sum_.get(), moved(builder, targets[c], LINE * row), 4)
 
 
 def _fetch_group(builder: Builder, address: Value, size: int) -> None:
@@ -219,7 +214,7 @@ def int8_tile(columns: int) -> Build:
                     results[half, c].add_product(builder.sitofp(dot.get(), F32X), both)
 
         repeat(builder, groups, group)
-        _write_sums(builder, results, addresses(builder, out, out_stride, columns))
+        write_sums(builder, results, addresses(builder, out, out_stride, columns))
 
     return tile
 
@@ -253,8 +248,6 @@ def int4_tile(columns: int) -> Build:
             _fetch_group(builder, start, INT4_BYTES)
             for halves, some in passes_over(2, columns):
                 dots = fresh_sums(builder, halves, some, I32X)
-                for dot in dots.values():
-                    dot.put(lanes(I32X, 0))
                 _add_lines(builder, dots, (start, i, 4), inputs, int4_parts, add_int4)
                 own, low = (
                     {half: _small_numbers(builder, moved(builder, start, at + 16 * half)) for half in halves}
