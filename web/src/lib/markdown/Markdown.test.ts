@@ -44,6 +44,19 @@ describe('Markdown', () => {
     expect(headings.map(({ tagName, textContent }) => `${tagName} ${textContent}`)).toEqual(['H2 One', 'H2 Two', 'H4 Three', 'H6 Six'])
   })
 
+  it('shows a number with a full stop as what it is', () => {
+    const shown = (text: string) => {
+      const blocks = render(Markdown, { text }).container.querySelectorAll('.md')
+      cleanup()
+      return [...blocks].map((block) => block.innerHTML.replaceAll('\n', '')).join('')
+    }
+    expect(shown('85.')).toBe('<p>85.</p>')
+    expect(shown('Well:\n\n007.\n\nSo *there*.')).toBe('<p>Well:</p><p>007.</p><p>So <em>there</em>.</p>')
+    expect(shown('> 12)')).toBe('<blockquote><p>12)</p></blockquote>')
+    expect(shown('1.\n2. two')).toBe('<ol><li></li><li>two</li></ol>')
+    expect(shown('85. It is')).toBe('<ol start="85"><li>It is</li></ol>')
+  })
+
   it('copies code as it was written', async () => {
     const writeText = vi.fn(() => Promise.resolve())
     vi.stubGlobal('navigator', Object.assign(Object.create(navigator) as Navigator, { clipboard: { writeText } }))

@@ -30,11 +30,28 @@ function make(): Parser {
   it.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false })
   it.use(cjkFriendly as unknown as (parser: Parser) => void)
   it.use(math)
+  it.core.ruler.after('block', 'lone_number', lone_number)
   Object.assign(it.renderer.rules, {
     link_open, image, fence, code_block: fence, heading_open: heading, heading_close: heading,
     th_open: cell, td_open: cell, table_open, table_close,
   })  // prettier-ignore
   return it
+}
+
+/** "85." is the answer to a sum, and not the number of a list of nothing. */
+const lone_number: Parameters<Parser['core']['ruler']['after']>[2] = ({ tokens, src, Token }) => {
+  const lines = src.split('\n')
+  for (let i = 0; i + 3 < tokens.length; i++) {
+    const open = tokens[i]!
+    if (open.type !== 'ordered_list_open' || !open.map) continue
+    if (tokens[i + 2]!.type !== 'list_item_close' || tokens[i + 3]!.type !== 'ordered_list_close') continue
+    const text = new Token('inline', '', 0)
+    Object.assign(text, { content: /\d+[.)]\s*$/.exec(lines[open.map[0]]!)?.[0].trim(), children: [], map: open.map, level: open.level + 1 })
+    const [start, end] = [new Token('paragraph_open', 'p', 1), new Token('paragraph_close', 'p', -1)]
+    Object.assign(start, { map: open.map, level: open.level, block: true })
+    Object.assign(end, { level: open.level, block: true })
+    tokens.splice(i, 4, start, text, end)
+  }
 }
 
 const OUTSIDE = 'target="_blank" rel="noopener noreferrer nofollow"'
