@@ -1,6 +1,6 @@
 """From a model folder to a runner: which code computes it, and in which numbers.
 
-    load_runner(Path("runs/7/model"))                   on a CPU: CpuRunner in bf16; on a GPU: TorchRunner in bf16
+    load_runner(Path("runs/7/model"))                   on a CPU: CpuRunner in bf16; on a GPU: GraphRunner in bf16
     load_runner(Path("runs/7/model"), dtype="int8")     CpuRunner; a quarter of fp32's bytes, and about as exact as bf16
     load_runner(Path("runs/7/model"), dtype="fp32")     TorchRunner, the reference
 
@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 import torch
 
+from liaoliao.engine.graph_runner import GraphRunner
 from liaoliao.engine.runner import Runner, TorchRunner
 from liaoliao.errors import UsageError
 from liaoliao.model.checkpoint import load_config, load_model
@@ -49,7 +50,8 @@ def load_runner(
         on_gpu = target.type != "cpu"
         plain = torch.bfloat16 if dtype == "bf16" or (dtype == "auto" and on_gpu) else torch.float32
         model = load_model(folder, plain).to(target)
-        return TorchRunner(model, kv_cache_bytes=kv_cache_bytes)
+        runner = GraphRunner if target.type == "cuda" else TorchRunner
+        return runner(model, kv_cache_bytes=kv_cache_bytes)
     from liaoliao.engine.cpu.runner import CpuRunner
 
     kind = "bf16" if dtype == "auto" else dtype

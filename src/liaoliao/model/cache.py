@@ -82,23 +82,44 @@ class PagedCache:
         positions = np.zeros(in_fours(num_new, device), dtype=np.int64)
         positions[:num_new] = np.concatenate([np.arange(span.start, span.end) for span in spans])
         places = np.concatenate([_places(span) for span in spans])
-        self._wipe(
-            [span.block_ids[span.end // BLOCK_SIZE] for span in spans if _enters_a_block_to_stay(span)]
-        )
+        self.wipe_entered(spans)
         return CacheView(
             self,
             torch.from_numpy(positions).to(device).unsqueeze(0),
             torch.from_numpy(places).to(device),
             tuple(_Group.of(group, first, self.keys) for first, group in _grouped(spans, self.keys)),
+            max(span.end for span in spans),
         )
 
-    def _wipe(self, block_ids: Sequence[int]) -> None:
-        """A block is cleaned when a sequence enters it without filling it: what an earlier owner left behind, maybe NaN,
+    def step_view(self, positions: Int[Tensor, "B"], tables: Int[Tensor, "B W"]) -> "CacheView":
+        """The view of a step of decoding: one new token for each of B sequences, at its position, in the W blocks of its
+        table (what lies past the position is not seen). All of it is worked out on the device: the same operations, in
+        the same shapes, for whatever numbers. `wipe_entered` is the caller's business.
+        """
+        size, width = tables.shape
+        heads, num_blocks = self.keys.shape[1:3]
+        entered = tables.gather(1, (positions // BLOCK_SIZE).unsqueeze(1))[:, 0]
+        rows = torch.arange(heads, device=tables.device)[:, None, None] * num_blocks + tables
+        later = torch.arange(width * BLOCK_SIZE, device=tables.device) > positions.unsqueeze(1)
+        mask = torch.zeros(later.shape, dtype=self.keys.dtype, device=tables.device)
+        chunk = _Chunk(0, 1, width * BLOCK_SIZE, mask.masked_fill_(later, _HIDDEN)[:, None, None])
+        return CacheView(
+            self,
+            positions.unsqueeze(0),
+            entered * BLOCK_SIZE + positions % BLOCK_SIZE,
+            (_Group(0, size, 1, rows.flatten(), (chunk,)),),
+            width * BLOCK_SIZE,
+        )
+
+    def wipe_entered(self, spans: Sequence[Span]) -> None:
+        """Clean the blocks that a sequence enters without filling them: what an earlier owner left behind, maybe NaN,
         would reach the new one through masked positions (0 * NaN is NaN).
         """
-        for block_id in block_ids:
-            self.keys[:, :, block_id].zero_()
-            self.values[:, :, block_id].zero_()
+        for span in spans:
+            if _enters_a_block_to_stay(span):
+                block_id = span.block_ids[span.end // BLOCK_SIZE]
+                self.keys[:, :, block_id].zero_()
+                self.values[:, :, block_id].zero_()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +132,7 @@ class CacheView:
     positions: Int[Tensor, "1 N"]
     places: Int[Tensor, "M"]  # block * BLOCK_SIZE + offset
     groups: tuple["_Group", ...]
+    length: int  # positions are below it
 
     def attend(
         self,

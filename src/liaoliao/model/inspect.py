@@ -153,7 +153,7 @@ class Inspector:
         them, and its attention.
         """
         place = torch.tensor([[position]], device=self.device)
-        watch = _Watch(self._cache, place, place[0, :0], ())
+        watch = _Watch(self._cache, place, place[0, :0], (), position + 1)
         states = self.model.residuals(torch.tensor([[token_id]], device=self.device), cache=watch)
         streams = torch.cat([state[0] for state in states])
         return streams, torch.stack(watch.weights).cpu()
@@ -175,8 +175,8 @@ class _Watch(CacheView):
         key: Float[Tensor, "Hkv 1 1 d"],
         value: Float[Tensor, "Hkv 1 1 d"],
     ) -> Float[Tensor, "Hq 1 1 d"]:
-        """Attention of the token over all up to itself, which the cache holds."""
-        size = int(self.positions) + 1
+        """Attention of the token over all up to itself, which the cache holds (`length` of them)."""
+        size = self.length
         tables = (self.cache.keys[layer], self.cache.values[layer])
         keys, values = (table.flatten(1, 2)[:, :size] for table in tables)  # (Hkv, n, d)
         heads = query.view(len(keys), -1, query.shape[3])  # (Hkv, G, d)

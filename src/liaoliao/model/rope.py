@@ -40,17 +40,20 @@ class RotaryTable(nn.Module):
         self.sin: Tensor | None = None
 
     def forward(
-        self, positions: Int[Tensor, "b T"], dtype: torch.dtype
+        self, positions: Int[Tensor, "b T"], dtype: torch.dtype, length: int | None = None
     ) -> tuple[Float[Tensor, "b T h"], Float[Tensor, "b T h"]]:
-        """cos and sin of the angles at `positions`, in `dtype`."""
-        needed = int(positions.max()) + 1 if positions.numel() else 1
+        """cos and sin of the angles at `positions`, in `dtype`. Who knows that all are below `length` saves a look at
+        them, for which a GPU would have to be waited for.
+        """
+        if length is None:
+            length = int(positions.max()) + 1 if positions.numel() else 1
         if (
             self.cos is None
             or self.sin is None
-            or self.cos.shape[0] < needed
+            or self.cos.shape[0] < length
             or self.cos.device != positions.device
         ):
-            length = max(needed, min(2 * needed, self.config.max_position_embeddings))
+            length = max(length, min(2 * length, self.config.max_position_embeddings))
             frequencies = inverse_frequencies(self.config)
             angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies).to(positions.device)
             self.cos, self.sin = angles.cos(), angles.sin()

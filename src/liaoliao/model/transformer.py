@@ -53,6 +53,19 @@ class Sight:
     first_keys: tuple[int, ...] = ()
 
 
+def _side_by_side(x: Tensor, *parts: nn.Linear) -> Tensor:
+    """The outputs of several projections of x, joined. Training joins the weights, for one product forward and two
+    backward; where few tokens are read at a time that would be most of the work, so there the outputs are joined.
+    """
+    weights = [part.weight.to(x.dtype) for part in parts]
+    biases = [None if part.bias is None else part.bias.to(x.dtype) for part in parts]
+    if not torch.is_grad_enabled():
+        pairs = zip(weights, biases, strict=True)
+        return torch.cat([F.linear(x, weight, bias) for weight, bias in pairs], dim=-1)
+    given = [bias for bias in biases if bias is not None]
+    return F.linear(x, torch.cat(weights), torch.cat(given) if given else None)
+
+
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions, and a norm on each query and key head where configured."""
 
@@ -88,11 +101,8 @@ class Attention(nn.Module):
         return F.linear(merged, self.o_proj.weight.to(x.dtype))
 
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values, heads first: (H, B, T, d). One matrix product serves the three."""
-        parts = (self.q_proj, self.k_proj, self.v_proj)
-        weight = torch.cat([p.weight.to(x.dtype) for p in parts])
-        bias = torch.cat([p.bias.to(x.dtype) for p in parts]) if self.config.attention_bias else None
-        joined = F.linear(x, weight, bias)
+        """Rotated queries and keys, and values, heads first: (H, B, T, d)."""
+        joined = _side_by_side(x, self.q_proj, self.k_proj, self.v_proj)
         heads = joined.view(*x.shape[:2], -1, self.config.head_dim)  # (B, T, Hq + 2 Hkv, d)
         num_query, num_kv = self.config.num_attention_heads, self.config.num_key_value_heads
         turned, plain = torch.split(heads, [num_query + num_kv, num_kv], dim=2)
@@ -118,8 +128,8 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """silu(gate) * up, projected back."""
-        weight = torch.cat([self.gate_proj.weight.to(x.dtype), self.up_proj.weight.to(x.dtype)])
-        return F.linear(swiglu(F.linear(x, weight)), self.down_proj.weight.to(x.dtype))
+        gate_up = _side_by_side(x, self.gate_proj, self.up_proj)
+        return F.linear(swiglu(gate_up), self.down_proj.weight.to(x.dtype))
 
 
 class Block(nn.Module):
@@ -255,11 +265,13 @@ class Transformer(nn.Module):
         """The stream that the layers add to, as it comes: the embedding, then what stands there after each layer."""
         dtype = self.compute_dtype or self.model.embed_tokens.weight.dtype
         sight = cache or packed_sight(token_ids, segment_ids, dtype)
+        length = None
         if cache is not None:
-            positions = cache.positions
+            positions, length = cache.positions, cache.length
         elif positions is None:
-            positions = torch.arange(token_ids.shape[1], device=token_ids.device).unsqueeze(0)
-        cos, sin = self.rotary(positions, dtype)
+            length = token_ids.shape[1]
+            positions = torch.arange(length, device=token_ids.device).unsqueeze(0)
+        cos, sin = self.rotary(positions, dtype, length)
         x = F.embedding(token_ids, self.model.embed_tokens.weight).to(dtype)
         yield x
         for layer, block in enumerate(self.model.layers):
