@@ -114,7 +114,7 @@ _ORDERS: Mapping[Lang, tuple[str, ...]] = {
 
 # most texts are about one person or place; with more, names must be matched too
 NUM_SUBJECTS = (1, 1, 1, 2, 2, 3)
-UNANSWERED_SHARE = 0.4  # of the training texts come with a question that they do not answer
+UNANSWERED_SHARE = 0.35  # of the training texts come with a question that they do not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +127,10 @@ class Record:
 
 
 def readings(speaker: Speaker) -> list[Exchange]:
-    """A text with its first question, up to three more on it; sometimes one it does not answer."""
+    """A text with its first question, one to four more on it; sometimes one it does not answer."""
     unanswered = speaker.chance(UNANSWERED_SHARE)
     text, records, missing = _text(speaker, drop=unanswered)
-    asked = speaker.rng.sample(records, min(len(records), speaker.pick((1, 2, 3, 4))))
+    asked = speaker.rng.sample(records, min(len(records), speaker.pick((2, 3, 4, 5))))
     turns = [_question(speaker, record, records) for record in asked]
     if unanswered and missing:
         turns[speaker.number(0, len(turns) - 1)] = _unanswered(speaker, missing)
