@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from liaoliao.model.config import ModelConfig
 from liaoliao.recipes import sizing
-from liaoliao.recipes.sizing import DEPTHS, TOKENS_PER_PARAMETER, best_fit, fit_of, measure_pace
+from liaoliao.recipes.sizing import DEPTHS, SMALL_DEPTH, Fit, best_fit, fit_of, measure_pace
 from liaoliao.recipes.stage import StageConfig
 
 paces, times = st.floats(1.0, 1e7), st.floats(0.0, 1e6)
@@ -29,17 +29,24 @@ def test_more_time_or_a_faster_machine_never_makes_a_smaller_model(
 def test_the_model_is_the_deepest_that_reads_enough(pace: float, seconds: float) -> None:
     chosen = best_fit(pace, vocab_size=4096, seconds=seconds)
     fits = [fit_of(depth, pace, vocab_size=4096, seconds=seconds) for depth in DEPTHS]
-    enough = [fit.depth for fit in fits if fit.num_tokens >= TOKENS_PER_PARAMETER * fit.num_parameters]
+    enough = [fit.depth for fit in fits if fit.reads_enough]
     assert chosen.depth == max(enough, default=min(DEPTHS))
     assert [fit.num_tokens for fit in fits] == sorted((fit.num_tokens for fit in fits), reverse=True)
 
 
+def test_a_model_beyond_the_small_one_must_read_more_for_each_parameter() -> None:
+    small, large = (Fit(depth, 3e6, 10**6) for depth in (SMALL_DEPTH, SMALL_DEPTH + 1))
+    assert small.reads_enough and not large.reads_enough
+    assert not Fit(SMALL_DEPTH, 1.8e6, 10**6).reads_enough and Fit(SMALL_DEPTH + 1, 5e6, 10**6).reads_enough
+
+
 def test_a_machine_of_known_speed() -> None:
-    """13,000 tokens a second at depth 4: ten minutes are for depth 4, thirty for depth 5."""
+    """13,000 tokens a second at depth 4: ten minutes are for depth 3, thirty for depth 4."""
     ten, thirty = (best_fit(13e3, vocab_size=4096, seconds=seconds) for seconds in (560.0, 1700.0))
-    assert (ten.depth, thirty.depth) == (4, 5)
-    assert ten.num_tokens == pytest.approx(0.95 * 13e3 * 560)
-    assert ten.num_parameters == ModelConfig.from_depth(4, 4096).num_parameters(embeddings=False)
+    assert (ten.depth, thirty.depth) == (3, 4)
+    assert thirty.num_tokens == pytest.approx(0.95 * 13e3 * 1700)
+    assert ten.num_tokens > 0.95 * 13e3 * 560
+    assert thirty.num_parameters == ModelConfig.from_depth(4, 4096).num_parameters(embeddings=False)
 
 
 def test_the_pace_is_that_of_real_steps(monkeypatch: pytest.MonkeyPatch) -> None:

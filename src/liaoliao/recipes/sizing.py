@@ -1,7 +1,7 @@
 """How much fits the minutes: this machine's speed, and the deepest model that still reads enough at that speed.
 
     pace = measure_pace(stage, vocab_size=4096, document_length=100)      # 13,000 tokens/s at depth 4
-    best_fit(pace, vocab_size=4096, seconds=560)                          # Fit(depth=4, num_tokens=6.9e6, ...)
+    best_fit(pace, vocab_size=4096, seconds=560)                          # Fit(depth=3, num_tokens=12.9e6, ...)
 
 Speed is measured on made-up documents, before there are others, so that no more of them are made than will be read.
 """
@@ -25,9 +25,11 @@ from liaoliao.train.optim import build_optimizers
 
 DEPTHS: Final = range(2, 13)
 PROBE_DEPTH: Final = 4
-# what the largest model must still see for each parameter in its layers: depth 3 on 8.4M tokens of the town knows far more
-# than depth 4 on 5M (LOG.md)
+# What a model must still see for each parameter in its layers. Depth 3 is worth having early; a deeper one is better only
+# much later: on the town depth 3 knows more from 15M tokens than depth 4 from 12M, for two thirds of the time (LOG.md).
+SMALL_DEPTH: Final = 3
 TOKENS_PER_PARAMETER: Final = 1.9
+TOKENS_PER_PARAMETER_BEYOND: Final = 5.0
 _KEPT: Final = 0.95  # of the measured speed, for checkpoints and looks on the way
 
 
@@ -38,6 +40,12 @@ class Fit:
     depth: int
     num_tokens: float
     num_parameters: int
+
+    @property
+    def reads_enough(self) -> bool:
+        """Whether so large a model is worth it."""
+        wanted = TOKENS_PER_PARAMETER if self.depth <= SMALL_DEPTH else TOKENS_PER_PARAMETER_BEYOND
+        return self.num_tokens >= wanted * self.num_parameters
 
 
 def measure_pace(stage: StageConfig, *, vocab_size: int, document_length: int, num_steps: int = 3) -> float:
@@ -57,9 +65,9 @@ def measure_pace(stage: StageConfig, *, vocab_size: int, document_length: int, n
 
 
 def best_fit(pace: float, *, vocab_size: int, seconds: float) -> Fit:
-    """The deepest model that reads TOKENS_PER_PARAMETER in these seconds, by the FLOPs of a token; else the shallowest."""
+    """The deepest model that reads enough in these seconds, by the FLOPs of a token; else the shallowest."""
     fits = [fit_of(depth, pace, vocab_size=vocab_size, seconds=seconds) for depth in DEPTHS]
-    enough = [fit for fit in fits if fit.num_tokens >= TOKENS_PER_PARAMETER * fit.num_parameters]
+    enough = [fit for fit in fits if fit.reads_enough]
     return enough[-1] if enough else fits[0]
 
 
