@@ -10,6 +10,7 @@ import torch
 
 from liaoliao.engine import Engine, SamplingParams
 from liaoliao.errors import RequestError
+from liaoliao.model.cache import PagedCache
 from liaoliao.model.config import ModelConfig
 from liaoliao.model.transformer import Transformer
 
@@ -31,6 +32,7 @@ def make_model(seed: int = 0, *, eos: int | None = None) -> Transformer:
 
 
 MODEL = make_model()
+BLOCK_BYTES = 2 * PagedCache(MODEL.config, 1).keys.nbytes  # keys and values of one block
 
 
 def prompts(count: int, seed: int = 0, longest: int = 30) -> list[tuple[int, ...]]:

@@ -18,7 +18,17 @@ from liaoliao.engine.runner import BLOCK_SIZE, TorchRunner
 from liaoliao.errors import CheckpointError, ContextLengthError, RequestError
 from liaoliao.model.convert import config_to_hf
 from tests.engine.fake_runner import FakeRunner
-from tests.engine.models import CONTEXT, GREEDY, MODEL, VOCAB, drive, make_model, prompts, uncached
+from tests.engine.models import (
+    BLOCK_BYTES,
+    CONTEXT,
+    GREEDY,
+    MODEL,
+    VOCAB,
+    drive,
+    make_model,
+    prompts,
+    uncached,
+)
 
 
 def their_model() -> Any:
@@ -135,8 +145,7 @@ def test_however_it_runs_each_request_is_told_the_same(
 @settings(max_examples=5)
 @given(ways_to_run, st.integers(CONTEXT // BLOCK_SIZE, 16), st.permutations(range(len(ASKED))))
 def test_and_so_by_a_model(options: dict[str, Any], num_blocks: int, order: list[int]) -> None:
-    block_bytes = 2 * TorchRunner(MODEL, kv_cache_bytes=2**20)._cache.keys[:, :, 0].nbytes
-    runner = TorchRunner(MODEL, kv_cache_bytes=num_blocks * block_bytes)
+    runner = TorchRunner(MODEL, kv_cache_bytes=num_blocks * BLOCK_BYTES)
     assert runner.num_blocks == num_blocks
     options = {**options, "max_step_tokens": 8 + options["max_step_tokens"]}
     assert answer(Engine(runner, **options), order) == answered_alone(fake=False)

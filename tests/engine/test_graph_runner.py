@@ -8,6 +8,7 @@ the device (which a graph cannot hold) is an error.
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -21,7 +22,8 @@ from liaoliao.engine import Engine, Request
 from liaoliao.engine.graph_runner import GraphRunner, Step
 from liaoliao.engine.runner import BLOCK_SIZE, Row, TorchRunner
 from liaoliao.errors import RequestError
-from tests.engine.models import CONTEXT, GREEDY, MODEL, VOCAB, drive, prompts, uncached
+from liaoliao.model.transformer import Transformer
+from tests.engine.models import BLOCK_BYTES, CONTEXT, GREEDY, MODEL, VOCAB, drive, prompts, uncached
 
 SMALL = 2**18  # bytes: 64 blocks of the tiny model
 
@@ -37,9 +39,7 @@ class Recorder:
         try:
             recorded: Callable[[Tensor], Tensor] = make_fx(partial(step))(example)  # it does not count `self`
         except RuntimeError as error:
-            raise AssertionError(
-                "a step could not be recorded"
-            ) from error  # which a runner would put up with
+            raise AssertionError("a step could not be recorded") from error  # a runner would put up with it
         return recorded
 
 
@@ -71,9 +71,8 @@ def test_steps_equal_the_model_s(seed: int, garbage: float) -> None:
 
 def test_an_engine_says_the_same_through_it() -> None:
     """More requests than run at once, in few blocks: shapes change, prompts are read in between, some are preempted."""
-    block_bytes = 2 * TorchRunner(MODEL, kv_cache_bytes=2**20)._cache.keys[:, :, 0].nbytes
     record = Recorder()
-    engine = Engine(GraphRunner(MODEL, kv_cache_bytes=10 * block_bytes, record=record), max_running=5)
+    engine = Engine(GraphRunner(MODEL, kv_cache_bytes=10 * BLOCK_BYTES, record=record), max_running=5)
     texts = prompts(12)
     said: dict[int, list[int]] = {}
     ids = [engine.add(Request(text, GREEDY)) for text in texts]
@@ -107,7 +106,15 @@ def test_where_recording_fails_steps_run_unrecorded(caplog: pytest.LogCaptureFix
     assert "operation not permitted" in caplog.text
 
 
+def test_a_context_shorter_than_the_narrowest_table_has_its_angles_before_it_is_recorded() -> None:
+    """Replacing the rotary table within a recording is nothing that a graph could hold."""
+    model = Transformer(replace(MODEL.config, max_position_embeddings=BLOCK_SIZE)).eval()
+    runner = GraphRunner(model, kv_cache_bytes=SMALL, record=Recorder())
+    table = model.rotary.cos
+    runner.forward([Row((5,), 3, [2], 1)])
+    assert model.rotary.cos is table
+
+
 def test_a_memory_of_one_block_is_refused() -> None:
-    block_bytes = 2 * TorchRunner(MODEL, kv_cache_bytes=2**20)._cache.keys[:, :, 0].nbytes
     with pytest.raises(RequestError, match="holds one block"):
-        GraphRunner(MODEL, kv_cache_bytes=block_bytes, record=Recorder())
+        GraphRunner(MODEL, kv_cache_bytes=BLOCK_BYTES, record=Recorder())

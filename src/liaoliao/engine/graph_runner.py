@@ -26,9 +26,7 @@ from liaoliao.model.transformer import Transformer
 Step = Callable[[Tensor], Tensor]
 Record = Callable[[Step, Tensor], Step]  # a step and an input of its shape; the same step, faster
 LEAST_WIDTH: Final = 4  # blocks of a table
-MOST_GATHERED_BYTES: Final = (
-    2**30
-)  # of the keys of one layer, laid side by side; larger steps are not recorded
+MOST_GATHERED_BYTES: Final = 2**30  # of one layer's keys, side by side; larger steps are not recorded
 _WARM_UPS: Final = 3  # runs before the recording, in which libraries set themselves up
 _LOG: Final = logging.getLogger(__name__)
 
@@ -82,40 +80,40 @@ class GraphRunner(TorchRunner):
         keys = self._cache.keys
         self._most_blocks = MOST_GATHERED_BYTES // (keys[0, :, 0].numel() * keys.element_size())
         # recordings read the rotary table where it lies: it gets its full length now, and is kept should it be replaced
-        longest = _power_of_two(-(-self.max_length // BLOCK_SIZE)) * BLOCK_SIZE
+        longest = _table_width(-(-self.max_length // BLOCK_SIZE)) * BLOCK_SIZE
         model.rotary(torch.zeros(1, 1, dtype=torch.long, device=self.device), keys.dtype, longest)
         self._rotary_table = model.rotary.cos, model.rotary.sin
 
     @torch.inference_mode()
     def forward(self, rows: Sequence[Row]) -> Float[Tensor, "N V"]:
         """See Runner."""
-        shape = self._shape(rows)
+        spans = [Span(row.block_ids, row.start, len(row.token_ids)) for row in rows]
+        shape = self._shape(rows, spans)
         if shape is None:
             return super().forward(rows)
-        self._cache.wipe_entered([Span(row.block_ids, row.start, 1) for row in rows])
-        inputs = self._inputs(rows, *shape)
+        self._cache.wipe_entered(spans)
+        inputs = self._inputs(rows, spans, *shape)
         if shape not in self._recorded:
             self._recorded[shape] = self._try_to_record(inputs)
         return self._recorded[shape](inputs)[: len(rows)]
 
-    def _shape(self, rows: Sequence[Row]) -> tuple[int, int] | None:
+    def _shape(self, rows: Sequence[Row], spans: Sequence[Span]) -> tuple[int, int] | None:
         """(sequences, blocks of a table) that these rows are brought to; None where they read more than a token, or are
         too large to be recorded.
         """
         if any(len(row.token_ids) != 1 or row.num_logits != 1 for row in rows):
             return None
-        width = _power_of_two(max(LEAST_WIDTH, *(row.start // BLOCK_SIZE + 1 for row in rows)))
-        size = _power_of_two(len(rows))
+        size, width = _power_of_two(len(rows)), _table_width(max(span.num_blocks for span in spans))
         return (size, width) if size * width <= self._most_blocks else None
 
-    def _inputs(self, rows: Sequence[Row], size: int, width: int) -> Int[Tensor, "B C"]:
-        """Token, position and block table of each sequence: C = 2 + W. Tables are filled up with their own first block,
-        whose numbers are surely sound.
-        """
-        lines = []
-        for row in rows:
-            table = list(row.block_ids[: row.start // BLOCK_SIZE + 1])
-            lines.append([row.token_ids[0], row.start, *table, *table[:1] * (width - len(table))])
+    def _inputs(
+        self, rows: Sequence[Row], spans: Sequence[Span], size: int, width: int
+    ) -> Int[Tensor, "B C"]:
+        """Token, position and block table of each sequence: C = 2 + W."""
+        lines = [
+            [row.token_ids[0], row.start, *span.padded_table(width)]
+            for row, span in zip(rows, spans, strict=True)
+        ]
         nobody = [0, 0, *[self.num_blocks] * width]
         lines += [nobody] * (size - len(lines))
         return torch.tensor(lines).to(self.device)
@@ -133,6 +131,11 @@ class GraphRunner(TorchRunner):
             _LOG.warning("steps of decoding could not be recorded, and run unrecorded: %s", error)
             self._record = lambda step, example: step
             return self._step
+
+
+def _table_width(num_blocks: int) -> int:
+    """Blocks of the tables of a step whose longest sequence has so many."""
+    return _power_of_two(max(LEAST_WIDTH, num_blocks))
 
 
 def _power_of_two(number: int) -> int:

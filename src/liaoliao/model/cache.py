@@ -47,6 +47,16 @@ class Span:
         """Positions stored after the pass."""
         return self.start + self.num_new
 
+    @property
+    def num_blocks(self) -> int:
+        """Blocks that they fill or begin."""
+        return -(-self.end // BLOCK_SIZE)
+
+    def padded_table(self, width: int) -> list[int]:
+        """Those blocks, and then the first of them again: numbers that are surely sound, to be masked."""
+        padding = itertools.repeat(self.block_ids[0], width - self.num_blocks)
+        return [*self.block_ids[: self.num_blocks], *padding]
+
 
 class PagedCache:
     """Tables of keys and values, (num_layers, num_kv_heads, num_blocks, BLOCK_SIZE, head_dim). Memory of a block is
@@ -169,9 +179,8 @@ class _Group:
     @staticmethod
     def of(spans: Sequence[Span], first: int, table: Tensor) -> "_Group":
         heads, num_blocks = table.shape[1:3]
-        width = max(_num_blocks(span) for span in spans)
-        # a shorter table is filled up with its own first block: numbers that are surely sound, and masked
-        blocks = np.array([_padded_table(span, width) for span in spans])  # (b, width)
+        width = max(span.num_blocks for span in spans)
+        blocks = np.array([span.padded_table(width) for span in spans])  # (b, width)
         rows = np.arange(heads)[:, None, None] * num_blocks + blocks  # (Hkv, b, width)
         starts = np.array([span.start for span in spans])
         chunks = tuple(_chunks(starts, spans[0].num_new, table.dtype, table.device))
@@ -255,7 +264,7 @@ def in_fours(num_rows: int, device: torch.device) -> int:
 
 def shape_key(span: Span) -> tuple[int, int]:
     """Spans sorted by it lie beside those that they can be worked on with."""
-    return span.num_new, _num_blocks(span)
+    return span.num_new, span.num_blocks
 
 
 def _grouped(spans: Sequence[Span], table: Tensor) -> Iterator[tuple[int, list[Span]]]:
@@ -274,7 +283,7 @@ def _grouped(spans: Sequence[Span], table: Tensor) -> Iterator[tuple[int, list[S
 
 def _fits(group: Sequence[Span], span: Span, block_bytes: int) -> bool:
     """Whether a span may join: the same number of queries, about the same number of keys, and small together."""
-    width, least = _num_blocks(span), _num_blocks(group[0])
+    width, least = span.num_blocks, group[0].num_blocks
     alike = span.num_new == group[0].num_new and least <= width <= least + 1 + least // 4
     return alike and (len(group) + 1) * width * block_bytes <= GATHER_BYTES
 
@@ -290,19 +299,10 @@ def _chunks(starts: np.ndarray, num_new: int, dtype: torch.dtype, device: torch.
         yield _Chunk(start, end, num_keys, mask)
 
 
-def _num_blocks(span: Span) -> int:
-    return -(-span.end // BLOCK_SIZE)
-
-
-def _padded_table(span: Span, width: int) -> list[int]:
-    count = _num_blocks(span)
-    return [*span.block_ids[:count], *itertools.repeat(span.block_ids[0], width - count)]
-
-
 def _places(span: Span) -> np.ndarray:
     """Flat places of the new positions."""
     positions = np.arange(span.start, span.end)
-    table = np.asarray(span.block_ids[: _num_blocks(span)])
+    table = np.asarray(span.block_ids[: span.num_blocks])
     return table[positions // BLOCK_SIZE] * BLOCK_SIZE + positions % BLOCK_SIZE
 
 

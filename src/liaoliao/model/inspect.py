@@ -176,9 +176,8 @@ class _Watch(CacheView):
         value: Float[Tensor, "Hkv 1 1 d"],
     ) -> Float[Tensor, "Hq 1 1 d"]:
         """Attention of the token over all up to itself, which the cache holds (`length` of them)."""
-        size = self.length
         tables = (self.cache.keys[layer], self.cache.values[layer])
-        keys, values = (table.flatten(1, 2)[:, :size] for table in tables)  # (Hkv, n, d)
+        keys, values = (table.flatten(1, 2)[:, : self.length] for table in tables)  # (Hkv, n, d)
         heads = query.view(len(keys), -1, query.shape[3])  # (Hkv, G, d)
         scores = heads @ keys.transpose(-1, -2) * query.shape[3] ** -0.5
         weights = scores.float().softmax(-1)

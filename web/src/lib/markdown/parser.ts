@@ -39,16 +39,14 @@ function make(): Parser {
 }
 
 /** "85." is the answer to a sum, and not the number of a list of nothing. */
-const lone_number: Parameters<Parser['core']['ruler']['after']>[2] = ({ tokens, src, Token }) => {
-  const lines = src.split('\n')
+const lone_number: Parameters<Parser['core']['ruler']['after']>[2] = ({ tokens, Token }) => {
   for (let i = 0; i + 3 < tokens.length; i++) {
-    const open = tokens[i]!
-    if (open.type !== 'ordered_list_open' || !open.map) continue
+    const [open, item] = [tokens[i]!, tokens[i + 1]!]
+    if (open.type !== 'ordered_list_open') continue
     if (tokens[i + 2]!.type !== 'list_item_close' || tokens[i + 3]!.type !== 'ordered_list_close') continue
-    const text = new Token('inline', '', 0)
-    Object.assign(text, { content: /\d+[.)]\s*$/.exec(lines[open.map[0]]!)?.[0].trim(), children: [], map: open.map, level: open.level + 1 })
-    const [start, end] = [new Token('paragraph_open', 'p', 1), new Token('paragraph_close', 'p', -1)]
+    const [start, text, end] = [new Token('paragraph_open', 'p', 1), new Token('inline', '', 0), new Token('paragraph_close', 'p', -1)]
     Object.assign(start, { map: open.map, level: open.level, block: true })
+    Object.assign(text, { content: item.info + item.markup, children: [], map: open.map, level: open.level + 1 })
     Object.assign(end, { level: open.level, block: true })
     tokens.splice(i, 4, start, text, end)
   }
