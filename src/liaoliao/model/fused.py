@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 QUERY_CHUNK = 128  # queries a block: keys after its last query are never multiplied
+KEY_STEP = 32  # a block's keys begin at a multiple: products of few sizes, for each of which oneDNN keeps code and memory
 LOGIT_CHUNK = 1024  # rows of logits alive at a time
 MAX_KEPT_BYTES = 512 * 2**20  # probabilities kept from forward to backward, at most
 _TINY = 1e-38  # a probability that underflowed counts as 87 nats, not as infinity
