@@ -8,9 +8,12 @@ asks for the processor by name is the arithmetic of `dots`; how many running sum
         return builder.fadd(x, x)               # compiled code may now call twice(x)
 """
 
+import ctypes
 import inspect
 import platform
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias, TypeVar, cast
 
 import llvmlite.binding
@@ -96,13 +99,33 @@ def operation(returns: Any, *arguments: Any) -> Callable[[Build], Build]:
 
 # ---------------------------------------------------------------- the processor
 
+_ARCH_PRCTL, _REQUEST_STATE, _TILE_DATA = (
+    158,
+    0x1023,
+    18,
+)  # Linux on x86-64: SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA
+
 
 def cpu_features() -> frozenset[str]:
-    """Instruction sets that compiled code may use: the host's, unless NUMBA_CPU_FEATURES names others."""
+    """Instruction sets that compiled code may use: the host's, unless NUMBA_CPU_FEATURES names others.
+
+    AMX's are among them where the system lets this process have its registers.
+    """
     forced = numba.config.CPU_FEATURES
     if forced is not None:
-        return frozenset(name[1:] for name in forced.split(",") if name.startswith("+"))
-    return frozenset(name for name, there in llvmlite.binding.get_host_cpu_features().items() if there)
+        names = [name[1:] for name in forced.split(",") if name.startswith("+")]
+    else:
+        names = [name for name, there in llvmlite.binding.get_host_cpu_features().items() if there]
+    has_tiles = "amx-tile" in names and _may_use_tiles()
+    return frozenset(name for name in names if has_tiles or not name.startswith("amx"))
+
+
+@cache
+def _may_use_tiles() -> bool:
+    """Ask Linux for AMX's registers, which a process has on request: they make what is saved between threads larger."""
+    if sys.platform != "linux" or not is_x86():
+        return False
+    return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_STATE, _TILE_DATA) == 0)
 
 
 def has(*names: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from liaoliao.engine.cpu.amx import matmul_amx, multiplies_tiles
 from liaoliao.engine.cpu.attention_tiles import mix_tile, score_tile
 from liaoliao.engine.cpu.dots import BF16_INPUT, INT8_INPUT
 from liaoliao.engine.cpu.emit import compiled, num_registers
@@ -96,17 +97,6 @@ def prepare(kind: int, source: int, inner: int, inputs: Any, column: int, first:
 
 
 @compiled
-def matmul(matrix: Any, first: int, last: int, inputs: Any, columns: int, out: int, stride: int) -> None:
-    """Rows of tiles `first` to `last` of matrix times each input row: fp32, `stride` bytes from column to column."""
-    if matrix.kind == BF16:
-        _matmul_bf16(matrix, first, last, inputs, columns, out, stride)
-    elif matrix.kind == INT8:
-        _matmul_int8(matrix, first, last, inputs, columns, out, stride)
-    else:
-        _matmul_int4(matrix, first, last, inputs, columns, out, stride)
-
-
-@compiled
 def _matmul_bf16(
     matrix: Any, first: int, last: int, inputs: Any, columns: int, out: int, stride: int
 ) -> None:
@@ -175,6 +165,20 @@ def _matmul_int4(
             c, g, y = c + 2, g + 2 * scale_step, y + 2 * stride
         if c < columns:
             _int4_1(w, x + c * step, step, s + g, t + g, scale_step, groups, y, stride)
+
+
+_product_bf16 = matmul_amx if multiplies_tiles() else _matmul_bf16
+
+
+@compiled
+def matmul(matrix: Any, first: int, last: int, inputs: Any, columns: int, out: int, stride: int) -> None:
+    """Rows of tiles `first` to `last` of matrix times each input row: fp32, `stride` bytes from column to column."""
+    if matrix.kind == BF16:
+        _product_bf16(matrix, first, last, inputs, columns, out, stride)
+    elif matrix.kind == INT8:
+        _matmul_int8(matrix, first, last, inputs, columns, out, stride)
+    else:
+        _matmul_int4(matrix, first, last, inputs, columns, out, stride)
 
 
 @compiled
