@@ -1,6 +1,7 @@
 """The command line from a person's side: what works, and what is said when it does not."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -227,6 +228,26 @@ def test_help_is_there_at_once() -> None:
     assert time.process_time() - began < 5
     check = "import sys, liaoliao.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0, "help must not wait for torch"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PyTorch's threads are those of libgomp on Linux")
+@pytest.mark.parametrize(
+    ("said", "spins"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
+)
+def test_threads_of_training_wait_briefly_unless_told_otherwise(said: dict[str, str], spins: str) -> None:
+    """What libgomp says that it understood."""
+    program = "from liaoliao import cli; cli.app = lambda prog_name: __import__('torch'); cli.main()"
+    ours = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment, **said, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
 
 
 # What does not

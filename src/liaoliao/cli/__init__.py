@@ -8,6 +8,7 @@ What a command needs is imported when it runs, so that help and mistakes are ans
 `LiaoError` tree, a wrong flag or a missing file is one sentence on stderr and exit code 2; Ctrl-C is exit code 1.
 """
 
+import os
 from typing import Annotated
 
 import typer
@@ -58,6 +59,18 @@ app.command()(keys.keys)
 app.command()(accounts.accounts)
 
 
+# How often a thread of PyTorch's looks whether the others have come, before it sleeps. libgomp's own number is 30 times this:
+# where another program has one of the cores, the threads of a training step would then wait for most of the time (LOG.md).
+_SPINS = "10000"
+
+
+def _wait_briefly() -> None:
+    """Unless the person has said how OpenMP is to wait. It is asked once, when PyTorch is loaded."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+
+
 def main() -> None:
     """The entry point of the `liaoliao` script."""
+    _wait_briefly()
     app(prog_name="liaoliao")

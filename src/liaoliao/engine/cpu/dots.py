@@ -2,7 +2,7 @@
 
 Processors that multiply bf16 or bytes and add up in one instruction take both as they are stored. For others a line is
 first taken apart, and inputs lie in memory the way those parts want them, so that nothing is done to an input more than
-once. The sums of bytes are whole numbers, the same in every way.
+once. The sums of bytes are whole numbers, the same in every way. (AMX multiplies not lines but tiles: `amx`.)
 
     kind    a line holds            inputs where it is native     and where it is not
     bf16    16 rows, 2 columns      pairs of bf16                 fp32, rounded to bf16
