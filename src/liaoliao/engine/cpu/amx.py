@@ -2,8 +2,8 @@
 
 A register holds up to 16 rows of 64 bytes. A matrix as `layout` has it is already what the instruction wants: a line for
 each pair of columns; so are the inputs, a row for each. Every sum is formed in the same order whatever the number of
-columns, so that a result does not depend on its neighbours; it is not the order of `tiles`, so one processor takes one way
-for all of its products of bf16.
+columns, so that a result does not depend on its neighbours; it is not the order of `tiles`, so here one or two columns,
+too, have loops of their own.
 
     set_rows(16, 4)                              from now on registers hold 16 columns' inputs and sums, and 4 more columns'
     amx_tile(2)(weights, 0, codes, stride, steps, out, out_stride)                           20 columns x 32 rows -> out
@@ -18,8 +18,11 @@ from numba import types
 from numba.core import cgutils
 
 from liaoliao.engine.cpu.emit import (
+    F32X,
     I8,
     I16,
+    I32,
+    I32X,
     Build,
     Builder,
     Value,
@@ -28,12 +31,23 @@ from liaoliao.engine.cpu.emit import (
     fetch_ahead,
     has,
     i64,
+    lanes,
     number,
     operation,
     pointer,
+    read,
 )
 from liaoliao.engine.cpu.layout import ROW_GAP
-from liaoliao.engine.cpu.loops import HALVES, LINE, addresses, moved, repeat
+from liaoliao.engine.cpu.loops import (
+    HALVES,
+    LINE,
+    addresses,
+    fresh_sums,
+    moved,
+    repeat,
+    spread_at,
+    write_sums,
+)
 from liaoliao.engine.cpu.tiles import AHEAD
 
 ROWS: Final = 16  # of a register, at most
@@ -143,35 +157,110 @@ def _do(builder: Builder, name: str, *operands: int | Value) -> None:
 _one, _one_by_two, _two = amx_tile(1), amx_tile(1, tiles=2), amx_tile(2)
 
 
+def few_tile(columns: int) -> Build:
+    """32 rows of bf16 weights times one or two rows of inputs, without those registers, in the order of `amx_tile`'s sums.
+
+    AMX reads weights a little more slowly than AVX-512 does, and with so few columns nothing else counts. In a span it adds
+    up even and odd numbers apart, then both, then that to the sum. (Products of bf16 are exact in fp32.)
+    """
+
+    @operation(types.void, *[i64] * 6)
+    def tile(
+        builder: Builder,
+        weights: Value,
+        codes: Value,
+        stride: Value,
+        steps: Value,
+        out: Value,
+        out_stride: Value,
+    ) -> None:
+        inputs, targets = (addresses(builder, a, s, columns) for a, s in ((codes, stride), (out, out_stride)))
+        sums = fresh_sums(builder, HALVES, range(columns))
+
+        def step(i: Value) -> None:
+            evens, odds = (fresh_sums(builder, HALVES, range(columns)) for _ in range(2))
+            for pair in range(ROWS):
+                here = moved(builder, weights, builder.mul(i, number(2 * LINE * ROWS)), 2 * LINE * pair)
+                at = moved(builder, builder.mul(i, number(LINE)), 4 * pair)
+                xs = [_even_and_odd(builder, spread_at(builder, moved(builder, x, at), I32)) for x in inputs]
+                for half in HALVES:
+                    fetch_ahead(builder, moved(builder, here, AHEAD + LINE * half))
+                    line = read(builder, moved(builder, here, LINE * half), I32X, LINE)
+                    even, odd = _even_and_odd(builder, line)
+                    for c, (even_x, odd_x) in enumerate(xs):
+                        evens[half, c].add_product(even, even_x)
+                        odds[half, c].add_product(odd, odd_x)
+            for place, sum_ in sums.items():
+                both = builder.fadd(evens[place].get(), odds[place].get())
+                sum_.put(builder.fadd(sum_.get(), both))
+
+        repeat(builder, steps, step)
+        write_sums(builder, sums, targets)
+
+    return tile
+
+
+def _even_and_odd(builder: Builder, pairs: Value) -> tuple[Value, Value]:
+    """16 pairs of bf16, as fp32."""
+    bits = builder.shl(pairs, lanes(I32X, 16)), builder.and_(pairs, lanes(I32X, -0x10000))
+    return builder.bitcast(bits[0], F32X), builder.bitcast(bits[1], F32X)
+
+
+_few_1, _few_2 = few_tile(1), few_tile(2)
+
+
 @compiled
 def matmul_amx(matrix: Any, first: int, last: int, inputs: Any, columns: int, out: int, stride: int) -> None:
     """See `ops.matmul`."""
-    step, steps, tile_bytes = 2 * matrix.inner + ROW_GAP, matrix.inner // SPAN, matrix.tile_bytes
-    x, tile, rest = inputs.codes, first, columns % (2 * ROWS)
-    whole = columns - rest
-    if not columns:
-        return  # registers must have rows
-    if whole:
-        set_rows(ROWS, ROWS)
-    elif columns > ROWS:
-        set_rows(ROWS, columns - ROWS)
+    if columns <= 2:
+        _few_columns(matrix, first, last, inputs.codes, columns, out, stride)
+    elif columns <= ROWS:
+        _one_block(matrix, first, last, inputs.codes, columns, out, stride)
     else:
-        set_rows(columns, columns)
-        while tile + 2 <= last:
-            w, y = matrix.data + tile_bytes * tile, out + 128 * tile
-            _one_by_two(w, tile_bytes, x, step, steps, y, stride)
-            tile += 2
-    while tile < last:
-        w, y = matrix.data + tile_bytes * tile, out + 128 * tile
+        _many_columns(matrix, first, last, inputs.codes, columns, out, stride)
+
+
+@compiled
+def _few_columns(matrix: Any, first: int, last: int, x: int, columns: int, out: int, stride: int) -> None:
+    step, steps = 2 * matrix.inner + ROW_GAP, matrix.inner // SPAN
+    for tile in range(first, last):
+        w, y = matrix.data + matrix.tile_bytes * tile, out + 128 * tile
+        if columns == 2:
+            _few_2(w, x, step, steps, y, stride)
+        elif columns == 1:
+            _few_1(w, x, step, steps, y, stride)
+
+
+@compiled
+def _one_block(matrix: Any, first: int, last: int, x: int, columns: int, out: int, stride: int) -> None:
+    """3 to 16 columns."""
+    step, steps, tile_bytes = 2 * matrix.inner + ROW_GAP, matrix.inner // SPAN, matrix.tile_bytes
+    w, y, left = matrix.data + tile_bytes * first, out + 128 * first, last - first
+    set_rows(columns, columns)
+    while left >= 2:
+        _one_by_two(w, tile_bytes, x, step, steps, y, stride)
+        w, y, left = w + 2 * tile_bytes, y + 256, left - 2
+    if left:
+        _one(w, 0, x, step, steps, y, stride)
+    release()
+
+
+@compiled
+def _many_columns(matrix: Any, first: int, last: int, x: int, columns: int, out: int, stride: int) -> None:
+    """Two blocks at a time; the last ones may have fewer columns, or be a single one."""
+    step, steps = 2 * matrix.inner + ROW_GAP, matrix.inner // SPAN
+    rest = columns % (2 * ROWS)
+    whole = columns - rest
+    for tile in range(first, last):
+        w, y = matrix.data + matrix.tile_bytes * tile, out + 128 * tile
+        if whole and (rest or tile == first):
+            set_rows(ROWS, ROWS)
         for c in range(0, whole, 2 * ROWS):
             _two(w, 0, x + c * step, step, steps, y + c * stride, stride)
-        if whole and rest:
+        if rest and (whole or tile == first):
             set_rows(min(rest, ROWS), max(rest - ROWS, 1))
         if rest > ROWS:
             _two(w, 0, x + whole * step, step, steps, y + whole * stride, stride)
         elif rest:
             _one(w, 0, x + whole * step, step, steps, y + whole * stride, stride)
-        if whole and rest:
-            set_rows(ROWS, ROWS)
-        tile += 1
     release()
