@@ -59,8 +59,8 @@ app.command()(keys.keys)
 app.command()(accounts.accounts)
 
 
-# How often a thread of PyTorch's looks whether the others have come, before it sleeps. libgomp's own number is 30 times this:
-# where another program has one of the cores, the threads of a training step would then wait for most of the time (LOG.md).
+# How often a thread of PyTorch's looks whether the others have come, before it sleeps. libgomp's own number is 30 times
+# this: where another program has one of the cores, training would then wait for most of the time (LOG.md).
 _SPINS = "10000"
 
 

@@ -1,6 +1,7 @@
 """AMX: what its loops become, also on processors without it. Their results are those of `test_ops`, where it is there."""
 
 import llvmlite.binding as llvm
+import numba
 import pytest
 from llvmlite import ir
 
@@ -29,7 +30,7 @@ def test_one_product_for_each_half_tile_and_block(tiles: int, blocks: int) -> No
 
 
 def test_it_is_taken_where_the_system_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emit.numba.config, "CPU_FEATURES", "+amx-tile,+amx-bf16,+avx512f")
+    monkeypatch.setattr(numba.config, "CPU_FEATURES", "+amx-tile,+amx-bf16,+avx512f")
     for allowed in (True, False):
         monkeypatch.setattr(emit, "_may_use_tiles", lambda allowed=allowed: allowed)
         assert emit.has("avx512f") and amx.multiplies_tiles() is allowed
