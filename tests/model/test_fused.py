@@ -70,6 +70,21 @@ def test_causal_attention(heads: int, kv_heads: int, length: int) -> None:
     )
 
 
+def test_attention_multiplies_keys_in_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever documents begin (LOG.md, 2026-11-30)."""
+    widths, softmax, length = set(), torch.softmax, 2 * fused.QUERY_CHUNK
+
+    def note(scores: Tensor, dim: int) -> Tensor:
+        widths.add(scores.shape[-1])
+        return softmax(scores, dim=dim)
+
+    monkeypatch.setattr(torch, "softmax", note)
+    heads, mask = torch.randn(1, 1, length, 8), torch.zeros(1, length, length)
+    for first in range(fused.QUERY_CHUNK):
+        fused.causal_attention(heads, heads, heads, mask, (0, first))
+    assert widths == {fused.QUERY_CHUNK, *range(160, length + 1, 32)}
+
+
 def test_swiglu() -> None:
     gate_up = leaf(3, 4, 10)
     gate, up = gate_up.chunk(2, -1)

@@ -62,7 +62,8 @@ def causal_attention(
     that no query of block i looks further back; in rows packed with short documents that saves most of the work.
     """
     grouped = query.view(key.shape[0], -1, *query.shape[1:])
-    firsts = tuple(first_keys) or (0,) * len(list(query_blocks(query.shape[2])))
+    firsts = tuple(first // KEY_STEP * KEY_STEP for first in first_keys)
+    firsts = firsts or (0,) * len(list(query_blocks(query.shape[2])))
     return _apply(_CausalAttention, grouped, key.unsqueeze(1), value.unsqueeze(1), mask, firsts).view(
         query.shape
     )

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from liaoliao.model.cache import CacheView
 from liaoliao.model.config import ModelConfig
-from liaoliao.model.fused import KEY_STEP, causal_attention, norm_rope, query_blocks, rms_norm, swiglu
+from liaoliao.model.fused import causal_attention, norm_rope, query_blocks, rms_norm, swiglu
 from liaoliao.model.rope import RotaryTable, inverse_frequencies
 
 EMBEDDING_STD = 0.02
@@ -299,8 +299,7 @@ def packed_sight(
         return Sight(_additive(seen, dtype))
     seen = seen & (segment_ids.unsqueeze(2) == segment_ids.unsqueeze(1))
     ever = [seen[:, start:end].flatten(0, 1).any(0) for start, end in query_blocks(length)]
-    firsts = (int(keys.int().argmax()) for keys in ever)
-    return Sight(_additive(seen, dtype), tuple(first // KEY_STEP * KEY_STEP for first in firsts))
+    return Sight(_additive(seen, dtype), tuple(int(keys.int().argmax()) for keys in ever))
 
 
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
