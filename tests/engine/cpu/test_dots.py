@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from llvmlite import ir
@@ -25,6 +24,7 @@ from liaoliao.engine.cpu.emit import (
 )
 from liaoliao.engine.cpu.loops import moved
 from liaoliao.engine.cpu.weights import aligned_memory
+from tests.engine.cpu.assembly import assembly
 
 WAYS = {"avx512vnni", "avxvnni", "avx2"}
 STEPS = 8  # lines of a group: as many as may be added before `int4_sum`
@@ -131,7 +131,4 @@ def test_each_way_becomes_its_instruction(
     function = ir.Function(module, ir.FunctionType(I32X, [I64] * 2), "f")
     builder = ir.IRBuilder(function.append_basic_block())
     builder.ret(LINES[kind][0](builder, *function.args))
-    machine = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine(
-        cpu="x86-64", features=features
-    )
-    assert instruction in machine.emit_assembly(llvm.parse_assembly(str(module)))
+    assert instruction in assembly(module, features)

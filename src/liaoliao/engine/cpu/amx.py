@@ -17,8 +17,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from liaoliao.engine.cpu.dots import multiplies_bf16, split_pairs
 from liaoliao.engine.cpu.emit import (
-    F32X,
     I8,
     I16,
     I32,
@@ -31,11 +31,11 @@ from liaoliao.engine.cpu.emit import (
     fetch_ahead,
     has,
     i64,
-    lanes,
     number,
     operation,
     pointer,
     read,
+    write,
 )
 from liaoliao.engine.cpu.layout import ROW_GAP
 from liaoliao.engine.cpu.loops import (
@@ -56,8 +56,8 @@ _INPUTS, _WEIGHTS = (4, 5), (6, 7)  # registers; those before hold sums
 
 
 def multiplies_tiles() -> bool:
-    """Whether this process may multiply bf16 by AMX."""
-    return has("amx-tile", "amx-bf16")
+    """Whether this process may multiply bf16 by AMX, and inputs lie in memory as pairs of bf16."""
+    return multiplies_bf16() and has("amx-tile", "amx-bf16")
 
 
 @operation(types.void, i64, i64)
@@ -68,15 +68,11 @@ def set_rows(builder: Builder, first: Value, further: Value) -> None:
     start = builder.ptrtoint(config, number(0).type)
     zero = ir.Constant(ir.ArrayType(I8, LINE), None)
     builder.store(zero, config)
-    _put(builder, start, 0, ir.Constant(I8, 1))  # the one palette there is
+    write(builder, ir.Constant(I8, 1), start, 1)  # the one palette there is
     for register, count in enumerate(rows):
-        _put(builder, start, 16 + 2 * register, ir.Constant(I16, LINE))  # bytes of a row
-        _put(builder, start, 48 + register, builder.trunc(count, I8))
+        write(builder, ir.Constant(I16, LINE), moved(builder, start, 16 + 2 * register), 1)  # bytes of a row
+        write(builder, builder.trunc(count, I8), moved(builder, start, 48 + register), 1)
     call(builder, "llvm.x86.ldtilecfg", ir.VoidType(), pointer(builder, start))
-
-
-def _put(builder: Builder, start: Value, offset: int, value: Value) -> None:
-    builder.store(value, pointer(builder, moved(builder, start, offset)), align=1)
 
 
 @operation(types.void)
@@ -182,11 +178,11 @@ def few_tile(columns: int) -> Build:
             for pair in range(ROWS):
                 here = moved(builder, weights, builder.mul(i, number(2 * LINE * ROWS)), 2 * LINE * pair)
                 at = moved(builder, builder.mul(i, number(LINE)), 4 * pair)
-                xs = [_even_and_odd(builder, spread_at(builder, moved(builder, x, at), I32)) for x in inputs]
+                xs = [split_pairs(builder, spread_at(builder, moved(builder, x, at), I32)) for x in inputs]
                 for half in HALVES:
                     fetch_ahead(builder, moved(builder, here, AHEAD + LINE * half))
                     line = read(builder, moved(builder, here, LINE * half), I32X, LINE)
-                    even, odd = _even_and_odd(builder, line)
+                    even, odd = split_pairs(builder, line)
                     for c, (even_x, odd_x) in enumerate(xs):
                         evens[half, c].add_product(even, even_x)
                         odds[half, c].add_product(odd, odd_x)
@@ -198,12 +194,6 @@ def few_tile(columns: int) -> Build:
         write_sums(builder, sums, targets)
 
     return tile
-
-
-def _even_and_odd(builder: Builder, pairs: Value) -> tuple[Value, Value]:
-    """16 pairs of bf16, as fp32."""
-    bits = builder.shl(pairs, lanes(I32X, 16)), builder.and_(pairs, lanes(I32X, -0x10000))
-    return builder.bitcast(bits[0], F32X), builder.bitcast(bits[1], F32X)
 
 
 _few_1, _few_2 = few_tile(1), few_tile(2)

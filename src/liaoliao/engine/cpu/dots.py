@@ -68,7 +68,12 @@ def bf16_parts(builder: Builder, line: Value) -> list[Value]:
     """What the inputs of two columns are multiplied by, in turn: the pairs; or one column and the other, as fp32."""
     if multiplies_bf16():
         return [builder.bitcast(line, PAIRS)]
-    parts = [builder.shl(line, lanes(I32X, 16)), builder.and_(line, lanes(I32X, -0x10000))]
+    return split_pairs(builder, line)
+
+
+def split_pairs(builder: Builder, pairs: Value) -> list[Value]:
+    """The first and the second of 16 pairs of bf16, as fp32."""
+    parts = [builder.shl(pairs, lanes(I32X, 16)), builder.and_(pairs, lanes(I32X, -0x10000))]
     return [builder.bitcast(part, F32X) for part in parts]
 
 

@@ -99,11 +99,8 @@ def operation(returns: Any, *arguments: Any) -> Callable[[Build], Build]:
 
 # ---------------------------------------------------------------- the processor
 
-_ARCH_PRCTL, _REQUEST_STATE, _TILE_DATA = (
-    158,
-    0x1023,
-    18,
-)  # Linux on x86-64: SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA
+# Linux on x86-64: SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA
+_ARCH_PRCTL, _REQUEST_STATE, _TILE_DATA = 158, 0x1023, 18
 
 
 def cpu_features() -> frozenset[str]:
